@@ -449,7 +449,7 @@ def plot_confusion(
     ax.set(xlabel="predicted", ylabel="true", title=title)
     return ax
 
-# %% ../nbs/03_evaluate.ipynb #9e3a7bce
+# %% ../nbs/03_evaluate.ipynb #1bf41df3
 def _band(
     preds: pd.DataFrame,
     curve,  # (tp, fp) of one resample -> heights on a fixed grid
@@ -464,12 +464,18 @@ def _band(
     return low, high
 
 
-def _draw_curve(ax: "Axes", x, y, point, grid, band, label: str, drawstyle: str = "default"):
+def _next_style(ax: "Axes") -> tuple:
+    "The style of the next curve on this axis."
+    return _STYLES[sum(a.get_gid() == "curve" for a in ax.lines) % len(_STYLES)]
+
+
+def _draw_curve(ax: "Axes", curve, point, grid, band, labels: tuple[str, str], drawstyle: str = "default"):
     "One curve with its band and operating point, in the next style of this axis."
-    colour, line, hatch, marker = _STYLES[sum(a.get_gid() == "curve" for a in ax.lines) % len(_STYLES)]
+    colour, line, hatch, marker = _next_style(ax)
     ax.fill_between(grid, *band, facecolor=colour, alpha=0.15, hatch=hatch, edgecolor=colour, linewidth=0)
-    ax.plot(x, y, color=colour, linestyle=line, drawstyle=drawstyle, label=label, gid="curve")
-    ax.plot(*point, color=colour, marker=marker, markeredgecolor="black", markersize=8, linestyle="none")
+    ax.plot(*curve, color=colour, linestyle=line, drawstyle=drawstyle, label=labels[0], gid="curve")
+    marks = {"marker": marker, "markeredgecolor": "black", "markersize": 7, "linestyle": "none"}
+    ax.plot(*point, color=colour, label=labels[1], **marks)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
 
@@ -481,7 +487,7 @@ def _curve_of(preds: pd.DataFrame, what: str) -> tuple[np.ndarray, np.ndarray, n
     tp, fp = _cumulative(y, score, np.ones((1, len(y))))
     return y, score, tp[0], fp[0]
 
-# %% ../nbs/03_evaluate.ipynb #28b78a33
+# %% ../nbs/03_evaluate.ipynb #b5a5b52d
 def plot_roc(
     preds: pd.DataFrame,  # Predictions of one part, with both classes
     threshold: float,  # Where the operating point lies
@@ -496,14 +502,15 @@ def plot_roc(
     band = _band(preds, lambda tp, fp: np.interp(grid, np.append(0, fp / fp[-1]), np.append(0, tp / tp[-1])))
     positive = score >= threshold
     point = positive[~y].mean(), positive[y].mean()
-    x, height = np.append(0, fp / fp[-1]), np.append(0, tp / tp[-1])
-    _draw_curve(ax, x, height, point, grid, band, f"{label} AUROC {area:.3f}".strip())
+    curve = np.append(0, fp / fp[-1]), np.append(0, tp / tp[-1])
+    labels = f"{label} AUROC {area:.3f}".strip(), f"{label} at {threshold:.3f}".strip()
+    _draw_curve(ax, curve, point, grid, band, labels)
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, zorder=0)
     ax.set(xlabel="1 - specificity", ylabel="sensitivity")
     ax.legend(loc="lower right")
     return ax
 
-# %% ../nbs/03_evaluate.ipynb #30969861
+# %% ../nbs/03_evaluate.ipynb #b87f4f67
 def plot_pr(
     preds: pd.DataFrame,  # Predictions of one part, with both classes
     threshold: float,  # Where the operating point lies
@@ -518,9 +525,12 @@ def plot_pr(
     band = _band(preds, lambda tp, fp: (tp / np.maximum(tp + fp, 1))[np.searchsorted(tp / tp[-1], grid)])
     positive = score >= threshold
     point = positive[y].mean(), y[positive].mean() if positive.any() else np.nan
-    recall, precision = np.append(0, tp / tp[-1]), (tp / (tp + fp))[np.append(0, np.arange(len(tp)))]
-    _draw_curve(ax, recall, precision, point, grid, band, f"{label} AP {area:.3f}".strip(), "steps-pre")
-    ax.axhline(y.mean(), color="0.6", linewidth=0.8, zorder=0)
+    precision = tp / (tp + fp)
+    curve = np.append(0, tp / tp[-1]), np.append(precision[0], precision)
+    labels = f"{label} AP {area:.3f}".strip(), f"{label} at {threshold:.3f}".strip()
+    colour, line, *_ = _next_style(ax)
+    ax.axhline(y.mean(), color=colour, linestyle=line, linewidth=0.7)
+    _draw_curve(ax, curve, point, grid, band, labels, "steps-pre")
     ax.set(xlabel="recall (sensitivity)", ylabel="precision")
     ax.legend(loc="lower left")
     return ax

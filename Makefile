@@ -1,0 +1,29 @@
+# make demo : set up, and run the main job on synthetic images
+# make test : set up, and pass the tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test readme
+
+demo: $(VENV)/.library
+	$(BIN)/xai-pneumonia run
+
+test: $(VENV)/.development
+	$(BIN)/python tools/test.py
+
+# README.md is made from nbs/index.ipynb
+readme: $(VENV)/.development
+	$(BIN)/python tools/readme.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# the stamps remember what was installed, and for which settings
+$(VENV)/.library: settings.ini setup.py | $(VENV)/bin/python
+	test -e $(VENV)/.development || $(BIN)/python -m pip install -e .
+	touch $@
+
+$(VENV)/.development: settings.ini setup.py | $(VENV)/bin/python
+	$(BIN)/python -m pip install -e ".[dev]"
+	touch $@

@@ -1,0 +1,110 @@
+"""All tests of this checkout, one after another; what `make test` runs.
+
+Nothing in the checkout is changed. Notebooks are run on the phantom: the variables that would point them at other data
+are removed. Exit code 1 if a test fails.
+"""
+
+import filecmp
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from readme import readme
+
+root = Path(__file__).parent.parent
+binaries = Path(sys.executable).parent
+environment = {k: v for k, v in os.environ.items() if not k.startswith("XAI_PNEUMONIA_")}
+
+
+def call(*command, cwd=root):
+    "Run a command; raise with its output if it fails."
+    done = subprocess.run([str(c) for c in command], cwd=cwd, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise AssertionError(f"{' '.join(map(str, command))}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
+    return done.stdout
+
+
+def files(folder):
+    "Relative paths of the notebooks and modules in a checkout."
+    return sorted(
+        p.relative_to(folder) for pattern in ("nbs/**/*.ipynb", "xai_pneumonia/*.py") for p in folder.glob(pattern)
+    )
+
+
+def lint():
+    "ruff finds nothing to mend."
+    call(binaries / "ruff", "check", ".")
+    call(binaries / "ruff", "format", "--check", "nbs", "tools", "benchmarks", "setup.py")
+
+
+def in_step():
+    "Notebooks are clean, and the library is what they export: both commands change nothing in a copy."
+    with tempfile.TemporaryDirectory() as d:
+        copy = Path(d) / "xai-pneumonia"
+        shutil.copytree(
+            root, copy, symlinks=True, ignore=shutil.ignore_patterns(".venv*", "runs", "build", "dist", ".git")
+        )
+        call(binaries / "nbdev_clean", cwd=copy)
+        call(binaries / "nbdev_export", cwd=copy)
+        changed = [
+            str(p) for p in files(copy) if not (root / p).is_file() or not filecmp.cmp(root / p, copy / p, False)
+        ]
+        changed += [str(p) for p in files(root) if not (copy / p).is_file()]
+    assert not changed, f"run nbdev_clean and nbdev_export, then look at the changes of {', '.join(changed)}"
+
+
+def readme_in_step():
+    "README.md is what index.ipynb makes."
+    assert (root / "README.md").read_text(encoding="utf-8") == readme(), "run make readme"
+
+
+def notebook(path):
+    "One notebook, by nbdev_test."
+    call(binaries / "nbdev_test", "--path", path, "--n_workers", 1)
+
+
+def wheel():
+    "The wheel, installed into a new environment with the newest fastai, does the main job through its command line."
+    with tempfile.TemporaryDirectory() as d:
+        d = Path(d)
+        call(binaries / "python", "-m", "build", "--wheel", "--outdir", d / "dist", root)
+        call(sys.executable, "-m", "venv", d / "venv")
+        call(d / "venv/bin/python", "-m", "pip", "install", next((d / "dist").iterdir()), cwd=d)
+        call(d / "venv/bin/python", "-m", "pip", "check", cwd=d)
+        versions = "from importlib.metadata import version as v; print(*(f'{p} {v(p)}' for p in ('fastai', 'fastcore', 'torch')))"
+        print(call(d / "venv/bin/python", "-c", versions, cwd=d).strip(), end=" ", flush=True)
+        command = d / "venv/bin/xai-pneumonia"
+        call(command, "phantom", d / "phantom", "--images", "400", cwd=d)
+        call(command, "run", d / "phantom", "--out", d / "run", cwd=d)
+        call(
+            d / "venv/bin/python",
+            "-c",
+            "import json; m = json.load(open('run/metrics.json')); a = m['splits']['test']['binary']['auroc']['value']; assert a >= 0.95, a",
+            cwd=d,
+        )
+        assert (d / "run/report.html").is_file()
+
+
+def main():
+    notebooks = [p for p in files(root) if p.suffix == ".ipynb"]
+    tests = [lint, in_step, readme_in_step, *notebooks, wheel]
+    failed = 0
+    for test in tests:
+        name, started = getattr(test, "__name__", str(test)), time.perf_counter()
+        print(f"{name} ... ", end="", flush=True)
+        try:
+            test() if callable(test) else notebook(test)
+            print(f"ok, {time.perf_counter() - started:.0f} s", flush=True)
+        except AssertionError as e:
+            failed += 1
+            print(f"FAILED\n{e}", flush=True)
+    print(f"{len(tests) - failed} passed, {failed} failed")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
