@@ -7,7 +7,7 @@ __all__ = ['METHODS', 'CELLS', 'OUTCOMES', 'class_activation_maps', 'scale_maps'
            'plot_explanations', 'outcomes', 'gallery', 'top_losses', 'plot_top_losses', 'read_mask', 'hits_and_energy',
            'localisation']
 
-# %% ../nbs/04_gradcam.ipynb #fcab23a5
+# %% ../nbs/04_gradcam.ipynb #76516fd3
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ from torch.nn.functional import interpolate
 
 from .core import InputError
 from .data import make_loader
-from .evaluate import wilson
+from .evaluate import decisions, wilson
 from .train import Bundle
 
 # %% ../nbs/04_gradcam.ipynb #bd9d51cb
@@ -120,7 +120,7 @@ def scale_maps(
     maps = _stretch(torch.from_numpy(np.ascontiguousarray(raw, dtype=np.float32)))
     return _stretch(interpolate(maps[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0]).numpy()
 
-# %% ../nbs/04_gradcam.ipynb #72f86da7
+# %% ../nbs/04_gradcam.ipynb #20c6e5f8
 @dataclass(frozen=True)
 class Explanation:
     "Maps for the images of a table, row by row."
@@ -138,16 +138,20 @@ class Explanation:
 def explain(
     bundle: Bundle,  # A trained model
     rows: pd.DataFrame,  # Rows of a manifest or of predictions, with `path`
-    target: str | None = None,  # The class to explain; None: for each image the most probable one
+    target: str | list | None = None,  # The class to explain, one for each row, or None: the most probable one
     method: str = "gradcam",  # A key of `METHODS`
 ) -> Explanation:
     "Predict and explain each image, with a progress bar."
-    if target is not None and target not in bundle.classes:
-        raise InputError(f"unknown class {target}; this model has {', '.join(bundle.classes)}")
-    number = None if target is None else bundle.classes.index(target)
+    wanted = [target] * len(rows) if target is None or isinstance(target, str) else list(target)
+    unknown = set(wanted) - {None, *bundle.classes}
+    if unknown:
+        raise InputError(f"unknown class {unknown.pop()}; this model has {', '.join(bundle.classes)}")
     loader = make_loader(rows.path, bundle.card["size"], bundle.card["resize"])
-    found = []
+    found, start = [], 0
     for (x,) in progress_bar(loader, leave=False):
+        names = wanted[start : start + len(x)]
+        number = None if None in names else [bundle.classes.index(name) for name in names]
+        start += len(x)
         shown = (x[:, 0] * bundle.card["std"][0] + bundle.card["mean"][0]).clamp(0, 1) * 255
         found.append(
             (shown.cpu().round().numpy().astype(np.uint8), *class_activation_maps(bundle.model, x, number, method))
@@ -159,7 +163,7 @@ def explain(
         table.assign(**{f"p_{c}": probabilities[:, i] for i, c in enumerate(bundle.classes)}), images, raw
     )
 
-# %% ../nbs/04_gradcam.ipynb #1e84766c
+# %% ../nbs/04_gradcam.ipynb #bf7f26b2
 def plot_overlay(
     image: np.ndarray,  # (size, size) uint8
     heat: np.ndarray,  # (size, size) in [0, 1]
@@ -178,7 +182,7 @@ def plot_overlay(
 def plot_explanations(
     explanation: Explanation,  # What to show, all of it
     titles: list,  # One line for each image
-    n_columns: int = 6,  # Images per row
+    n_columns: int = 6,  # Images per row, at most
     masks: list | None = None,  # (size, size) bool or None for each image
 ):  # Matplotlib figure
     "A grid: each image above its overlay, with one colour bar for all."
@@ -187,8 +191,9 @@ def plot_explanations(
     from matplotlib.figure import Figure
 
     n = len(explanation.images)
+    n_columns = min(n, n_columns)
     n_rows = -(-n // n_columns)
-    fig = Figure(figsize=(2 * n_columns, 4.3 * n_rows), dpi=72, layout="constrained")
+    fig = Figure(figsize=(2 * n_columns + 0.8, 4.3 * n_rows), dpi=72, layout="constrained")
     axes = fig.subplots(2 * n_rows, n_columns, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -196,13 +201,13 @@ def plot_explanations(
     for i in range(n):
         row, column = 2 * (i // n_columns), i % n_columns
         axes[row, column].imshow(explanation.images[i], cmap="gray", vmin=0, vmax=255)
-        axes[row, column].set_title(titles[i], fontsize=8)
+        axes[row, column].set_title(titles[i], fontsize=7)
         plot_overlay(explanation.images[i], maps[i], axes[row + 1, column], None if masks is None else masks[i])
     bar = fig.colorbar(ScalarMappable(Normalize(0, 1), "inferno"), ax=axes, shrink=0.5, aspect=40)
     bar.set_label("map, each scaled by itself", fontsize=8)
     return fig
 
-# %% ../nbs/04_gradcam.ipynb #e43ee47e
+# %% ../nbs/04_gradcam.ipynb #2789c430
 OUTCOMES = ("true positive", "false positive", "false negative", "true negative")
 
 
@@ -233,18 +238,17 @@ def gallery(
     outcome: str,  # One of `OUTCOMES`
     n: int = 6,  # How many images at most
 ):  # Matplotlib figure; None if there is no such image
-    "The images of one outcome the model was surest of, each with the map for the predicted class."
-    rows = _surest(predictions, bundle.card["threshold"], outcome, n)
+    "The images of one outcome the model was surest of, each with the map for the class that was decided on."
+    threshold = bundle.card["threshold"]
+    rows = _surest(predictions, threshold, outcome, n)
     if rows.empty:
         return None
-    explanation = explain(bundle, rows)
+    explanation = explain(bundle, rows, decisions(rows, threshold))
     titles = [
         f"{_name(r)}\n{r.label}, p(NORMAL) {r.p_NORMAL:.3f}\nmap of {r.target}" for r in explanation.table.itertuples()
     ]
     figure = plot_explanations(explanation, titles)
-    figure.suptitle(
-        f"{outcome}s: the surest {len(rows)} of {(outcomes(predictions, bundle.card['threshold']) == outcome).sum()}"
-    )
+    figure.suptitle(f"{outcome}s: the surest {len(rows)} of {(outcomes(predictions, threshold) == outcome).sum()}")
     return figure
 
 # %% ../nbs/04_gradcam.ipynb #1d09c69d

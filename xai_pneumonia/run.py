@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['prepare', 'choose_recipe', 'run', 'report_run']
 
-# %% ../nbs/07_run.ipynb #0728cbae
+# %% ../nbs/07_run.ipynb #0138640c
 import json
 import time
 from dataclasses import replace
@@ -15,7 +15,7 @@ from .core import InputError, check_new_folder
 from .data import DISCLAIMER, audit, find_data, inspect_images, is_synthetic, read_kermany, split_patients
 from .eda import class_table
 from .evaluate import metrics_table
-from .report import write_report
+from .report import class_rows, write_report
 from .train import RECIPES, Recipe, read_run, train_run
 
 # %% ../nbs/07_run.ipynb #699149d3
@@ -58,7 +58,7 @@ def choose_recipe(
         return replace(recipe, weights=weights, frozen_epochs=0)
     return replace(recipe, weights=weights)
 
-# %% ../nbs/07_run.ipynb #e703b9d1
+# %% ../nbs/07_run.ipynb #3314ba9a
 def _new_run_folder(root):
     "runs/NAME-DATE-TIME in the working directory."
     return Path("runs") / f"{Path(root).resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -99,6 +99,8 @@ def report_run(
             f"\n{split}: {metrics['splits'][split]['n']} images, threshold {metrics['threshold']:.4f} from validation"
         )
         print(metrics_table(metrics, split).to_string(index=False))
+        if "classes" in metrics["splits"][split]:
+            print(class_rows(metrics, split).round(3).to_string())
     for row in metrics["localisation"] or ():
         print(
             f"map in the lesion: {row['map']}: {row['hits']:.1f} of {row['n']} images, energy inside {row['energy']:.3f}"

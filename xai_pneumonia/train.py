@@ -7,7 +7,7 @@ __all__ = ['HEADS', 'RECIPES', 'BUNDLE_FORMAT', 'Recipe', 'recipe_from_json', 'c
            'make_learner', 'KeepBest', 'fit', 'plot_history', 'Bundle', 'make_bundle', 'save_bundle', 'load_bundle',
            'predict', 'train_run', 'Run', 'read_run', 'example_run']
 
-# %% ../nbs/02_train.ipynb #2ae7d320
+# %% ../nbs/02_train.ipynb #b8f9d762
 import hashlib
 import json
 import os
@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pandas as pd
 import torch
 import torchvision
@@ -40,7 +41,7 @@ from .data import DISCLAIMER, TASKS, audit, credit, find_data, fingerprint, insp
 from .data import make_dls, make_loader, read_kermany, split_patients
 from .evaluate import is_pneumonia, pneumonia_score, read_predictions, youden_threshold
 
-# %% ../nbs/02_train.ipynb #cbda2a32
+# %% ../nbs/02_train.ipynb #cb54af58
 HEADS = ("fastai", "linear")
 
 
@@ -62,7 +63,7 @@ class Recipe:
     frozen_epochs: int = 1  # Epochs in which only the head is trained
     frozen_lr: float = 1e-3  # Peak learning rate of those
     epochs: int = 3  # Epochs in which everything is trained
-    lr: tuple = (1e-4, 1e-3)  # Peak learning rates of those: earliest layers, head
+    lr: tuple = (1e-4, 1e-4, 1e-3)  # Peak learning rates of those: early body, late body, head
     weight_decay: float = 0.01  # Of fastai's Adam (decoupled)
     valid: float = 0.1  # Share of the training images set aside for validation
     seed: int = 42  # Of the split, the weights that are drawn, the order of batches and the augmentation
@@ -75,8 +76,12 @@ class Recipe:
             raise InputError(f"unknown head {self.head}; expected one of {', '.join(HEADS)}")
         if self.weights == "none" and self.frozen_epochs:
             raise InputError("frozen_epochs must be 0 with weights none: a random body cannot be kept frozen")
+        if len(self.lr) != 3:
+            raise InputError(
+                f"lr {self.lr} has {len(self.lr)} value(s); give three: for the early body, the late body and the head"
+            )
 
-# %% ../nbs/02_train.ipynb #7295f7cd
+# %% ../nbs/02_train.ipynb #0745bd34
 RECIPES = {
     "default": Recipe(),
     "phantom": Recipe(
@@ -84,11 +89,11 @@ RECIPES = {
         weights="none",
         head="linear",
         size=64,
-        batch_size=16,
+        batch_size=32,
         frozen_epochs=0,
-        epochs=20,
-        lr=(1e-3, 1e-3),
-        valid=0.2,
+        epochs=28,
+        lr=(2e-3, 2e-3, 2e-3),
+        valid=0.15,
     ),
 }
 
@@ -232,7 +237,7 @@ def make_learner(
     )
     return learn, origin
 
-# %% ../nbs/02_train.ipynb #0d665979
+# %% ../nbs/02_train.ipynb #a2fac26b
 class KeepBest(TrackerCallback):
     "Remember the weights of the epoch with the lowest validation loss; load them when a fit ends."
 
@@ -276,7 +281,7 @@ def fit(
         learn.freeze()
         history.append(_stage(learn, "head", recipe.frozen_epochs, recipe.frozen_lr))
     learn.unfreeze()
-    history.append(_stage(learn, "all layers", recipe.epochs, slice(*recipe.lr)))
+    history.append(_stage(learn, "all layers", recipe.epochs, np.array(recipe.lr)))
     history = pd.concat(history, ignore_index=True)
     history.insert(0, "epoch", range(1, len(history) + 1))
     return learn, history.assign(best=history.valid_loss == history.valid_loss.min()), origin
