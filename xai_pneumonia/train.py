@@ -41,7 +41,7 @@ from .data import DISCLAIMER, TASKS, audit, credit, find_data, fingerprint, insp
 from .data import make_dls, make_loader, read_kermany, split_patients
 from .evaluate import is_pneumonia, pneumonia_score, read_predictions, youden_threshold
 
-# %% ../nbs/02_train.ipynb #cb54af58
+# %% ../nbs/02_train.ipynb #ba398026
 HEADS = ("fastai", "linear")
 
 
@@ -63,7 +63,7 @@ class Recipe:
     frozen_epochs: int = 1  # Epochs in which only the head is trained
     frozen_lr: float = 1e-3  # Peak learning rate of those
     epochs: int = 3  # Epochs in which everything is trained
-    lr: tuple = (1e-4, 1e-4, 1e-3)  # Peak learning rates of those: early body, late body, head
+    lr: tuple = (1e-5, 1e-4, 1e-3)  # Peak learning rates of those: early body, late body, head
     weight_decay: float = 0.01  # Of fastai's Adam (decoupled)
     valid: float = 0.1  # Share of the training images set aside for validation
     seed: int = 42  # Of the split, the weights that are drawn, the order of batches and the augmentation
