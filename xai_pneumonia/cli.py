@@ -5,18 +5,21 @@
 # %% auto #0
 __all__ = ['main', 'run', 'report', 'audit', 'phantom']
 
-# %% ../nbs/08_cli.ipynb #8c159067
+# %% ../nbs/08_cli.ipynb #87765ea7
 import sys
+import warnings
 
 import click
 
-# %% ../nbs/08_cli.ipynb #e6a93917
+# %% ../nbs/08_cli.ipynb #21ef45a7
 class _Group(click.Group):
     "A click group that turns an `InputError` into one line on stderr and exit code 2."
 
     def invoke(self, ctx):
         from xai_pneumonia.core import InputError
 
+        # fastai uses it on import; a user of the command line can do nothing about it
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
         try:
             return super().invoke(ctx)
         except InputError as e:

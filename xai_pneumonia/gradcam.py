@@ -163,7 +163,7 @@ def explain(
         table.assign(**{f"p_{c}": probabilities[:, i] for i, c in enumerate(bundle.classes)}), images, raw
     )
 
-# %% ../nbs/04_gradcam.ipynb #bf7f26b2
+# %% ../nbs/04_gradcam.ipynb #d10bb064
 def plot_overlay(
     image: np.ndarray,  # (size, size) uint8
     heat: np.ndarray,  # (size, size) in [0, 1]
@@ -193,7 +193,7 @@ def plot_explanations(
     n = len(explanation.images)
     n_columns = min(n, n_columns)
     n_rows = -(-n // n_columns)
-    fig = Figure(figsize=(2 * n_columns + 0.8, 4.3 * n_rows), dpi=72, layout="constrained")
+    fig = Figure(figsize=(2 * n_columns + 0.8, 4.3 * n_rows), dpi=54, layout="constrained")
     axes = fig.subplots(2 * n_rows, n_columns, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()

@@ -108,7 +108,7 @@ def run_figures(
         plt.close(figure)  # they stay usable, but are not shown a second time at the end of a notebook cell
     return figures
 
-# %% ../nbs/06_report.ipynb #c863be95
+# %% ../nbs/06_report.ipynb #a3d55612
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title>
@@ -166,7 +166,7 @@ controls that know nothing of the image.</p><div class="wide">{{ located }}</div
 
 def _png(figure):
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white")
+    figure.savefig(buffer, format="png", dpi=80, bbox_inches="tight", facecolor="white")
     return buffer.getvalue()
 
 

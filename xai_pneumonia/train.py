@@ -237,7 +237,7 @@ def make_learner(
     )
     return learn, origin
 
-# %% ../nbs/02_train.ipynb #a2fac26b
+# %% ../nbs/02_train.ipynb #0a8e7117
 class KeepBest(TrackerCallback):
     "Remember the weights of the epoch with the lowest validation loss; load them when a fit ends."
 
@@ -270,7 +270,15 @@ def fit(
     manifest: pd.DataFrame,  # A manifest with rows in `train` and `valid`
     recipe: Recipe,  # What to do
 ) -> tuple[Learner, pd.DataFrame, str]:  # Learner with the best weights; history, a row an epoch; origin of the weights
-    "Train by a recipe: a frozen stage, then all layers, each by one-cycle (Smith 2018, arXiv 1803.09820)."
+    """Train by a recipe: a frozen stage, then all layers, each by one-cycle (Smith 2018, arXiv 1803.09820).
+
+    Raises `InputError` with fewer training images than one batch, as the last, incomplete batch is left out.
+    """
+    n_train = int((manifest.split == "train").sum())
+    if n_train < recipe.batch_size:
+        raise InputError(
+            f"{n_train} training images are fewer than one batch of {recipe.batch_size}; lower batch_size or add images"
+        )
     seed_everything(recipe.seed)
     names = ("task", "size", "resize", "batch_size", "rotate", "zoom", "lighting", "flip")
     dls = make_dls(manifest, **{name: getattr(recipe, name) for name in names})
