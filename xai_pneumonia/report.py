@@ -108,7 +108,7 @@ def run_figures(
         plt.close(figure)  # they stay usable, but are not shown a second time at the end of a notebook cell
     return figures
 
-# %% ../nbs/06_report.ipynb #a3d55612
+# %% ../nbs/06_report.ipynb #12a493ac
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title>
@@ -174,21 +174,26 @@ def _html(table, index=False):
     return table.to_html(index=index, border=0, na_rep="", float_format=lambda v: f"{v:.3f}")
 
 
+def _with_interval(cell):
+    "One metric in words: value, k/n where it is a proportion, and its interval where there is one."
+    if cell["value"] is None:
+        return "undefined"
+    count = f"{cell['k']:.0f}/{cell['n']:.0f}, " if cell["n"] is not None else ""
+    if cell["low"] is None:  # as for an AUROC of exactly 1
+        return f"{cell['value']:.3f} ({count}no interval: all resamples agree)"
+    return f"{cell['value']:.3f} ({count}95 % interval {cell['low']:.3f} to {cell['high']:.3f})"
+
+
 def _summary(run, metrics):
     "The result in two sentences."
     valid, test = (metrics["splits"][s]["binary"] for s in ("valid", "test"))
     kind = "synthetic radiographs of phantom patients" if run.synthetic else "chest X-rays"
 
-    def text(part, name):
-        m = part[name]
-        count = f"{m['k']:.0f}/{m['n']:.0f}, " if m.get("n") else ""
-        return f"{m['value']:.3f} ({count}95 % interval {m['low']:.3f} to {m['high']:.3f})"
-
     return (
-        f"On {metrics['splits']['test']['n']} test images ({kind}) the model reached an AUROC of {text(test, 'auroc')}, "
-        f"a sensitivity of {text(test, 'sensitivity')} and a specificity of {text(test, 'specificity')}. "
+        f"On {metrics['splits']['test']['n']} test images ({kind}) the model reached an AUROC of {_with_interval(test['auroc'])}, "
+        f"a sensitivity of {_with_interval(test['sensitivity'])} and a specificity of {_with_interval(test['specificity'])}. "
         f"On the {metrics['splits']['valid']['n']} validation images, by which the epoch and the threshold were chosen, "
-        f"the AUROC was {text(valid, 'auroc')}."
+        f"the AUROC was {_with_interval(valid['auroc'])}."
     )
 
 # %% ../nbs/06_report.ipynb #14819449
