@@ -7,7 +7,7 @@ __all__ = ['HEADS', 'RECIPES', 'BUNDLE_FORMAT', 'Recipe', 'recipe_from_json', 'c
            'make_learner', 'KeepBest', 'fit', 'plot_history', 'Bundle', 'make_bundle', 'save_bundle', 'load_bundle',
            'predict', 'train_run', 'Run', 'read_run', 'example_run']
 
-# %% ../nbs/02_train.ipynb #b8f9d762
+# %% ../nbs/02_train.ipynb #d24df3ef
 import hashlib
 import json
 import os
@@ -16,6 +16,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
 
@@ -549,10 +550,10 @@ def read_run(
     environment = json.loads((folder / names[0]).read_text(encoding="utf-8"))
     return Run(folder, environment, manifest, predictions, pd.read_csv(folder / names[3]))
 
-# %% ../nbs/02_train.ipynb #ad999959
+# %% ../nbs/02_train.ipynb #9e71dfea
 def _code_hash():
     "Hash of the source files that determine what a phantom run contains."
-    folder = Path(__file__).parent
+    folder = Path(find_spec("xai_pneumonia").origin).parent  # `__file__` is not known in a notebook
     names = ("core.py", "data.py", "evaluate.py", "phantom.py", "train.py")
     return hashlib.sha256("".join(sha256(folder / name) for name in names).encode()).hexdigest()[:16]
 
