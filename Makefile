@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test readme
 
-demo: $(VENV)/.library
+demo: $(VENV)/.installed
 	$(BIN)/xai-pneumonia run
 
 test: $(VENV)/.development
@@ -20,7 +20,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # the stamps remember what was installed, and for which settings
-$(VENV)/.library: settings.ini setup.py | $(VENV)/bin/python
+$(VENV)/.installed: settings.ini setup.py | $(VENV)/bin/python
 	test -e $(VENV)/.development || $(BIN)/python -m pip install -e .
 	touch $@
 
