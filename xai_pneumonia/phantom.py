@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['GENERATOR_VERSION', 'SUBTYPES', 'PhantomImage', 'phantom_image', 'make_phantom', 'phantom_folder']
 
-# %% ../nbs/05_phantom.ipynb #50b66680
+# %% ../nbs/05_phantom.ipynb #a8615e06
 import json
 import math
-import os
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
-from .core import InputError, whole_folder
+from .core import InputError, cache_folder, whole_folder
 
 # %% ../nbs/05_phantom.ipynb #66828f34
 GENERATOR_VERSION = 1  # Raised whenever the same seed gives other pixels
@@ -466,15 +465,14 @@ def make_phantom(
         (part / "phantom.json").write_text(json.dumps(_describe(plan, size, seed), indent=2) + "\n")
     return out
 
-# %% ../nbs/05_phantom.ipynb #144d78fc
+# %% ../nbs/05_phantom.ipynb #7ebc1918
 def phantom_folder(
     n_images: int = 400,  # In all, 20 or more
     size: int = 224,  # Side of the square images, in pixels, 32 or more
     seed: int = 0,  # From 0 on
 ) -> Path:  # A whole data set; raises `InputError` as `make_phantom` does
-    "The synthetic data set in the user's cache (`$XDG_CACHE_HOME`, else `~/.cache`), made if it is not there."
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = cache / "xai_pneumonia" / f"phantom-v{GENERATOR_VERSION}-n{n_images}-s{size}-seed{seed}"
+    "The synthetic data set in the user's cache (`core.cache_folder`), made if it is not there."
+    path = cache_folder() / f"phantom-v{GENERATOR_VERSION}-n{n_images}-s{size}-seed{seed}"
     ready = path / "phantom.json"
     if not ready.is_file():
         try:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run_metrics', 'class_rows', 'run_figures', 'write_report']
 
-# %% ../nbs/06_report.ipynb #ebaeb266
+# %% ../nbs/06_report.ipynb #d1122725
 import base64
 import io
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from .core import whole_file
+from .core import PAGE_STYLE, whole_file
 from .data import DISCLAIMER
 from .eda import class_table, plot_classes
 from .evaluate import evaluate, metrics_table, plot_confusion, plot_pr, plot_roc, plot_scores
@@ -52,7 +52,7 @@ def class_rows(
     counts = ["correct", "predicted", "support"]
     return table.astype(float).astype({c: "Int64" for c in counts})
 
-# %% ../nbs/06_report.ipynb #74815785
+# %% ../nbs/06_report.ipynb #48196503
 def _curves(run, threshold, plot):
     "One axis with the curve of each split."
     ax = None
@@ -72,7 +72,7 @@ def run_figures(
     )
     figures = {
         "classes": (
-            plot_classes(run.manifest).figure,
+            plot_classes(run.manifest),
             "Images of each class in each split. No patient is in both train and valid.",
         ),
         "history": (
@@ -108,18 +108,11 @@ def run_figures(
         plt.close(figure)  # they stay usable, but are not shown a second time at the end of a notebook cell
     return figures
 
-# %% ../nbs/06_report.ipynb #12a493ac
+# %% ../nbs/06_report.ipynb #a4288541
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title>
-<style>
- body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
- h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc }
- table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
- th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: left } th { background: #f4f4f4 }
- figure { margin: 1.5rem 0 } img { max-width: 100%; height: auto } figcaption { color: #555; font-size: .9rem }
- .note { border-left: .4rem solid #D55E00; background: #fdf3ec; padding: .6rem 1rem } .wide { overflow-x: auto }
-</style></head><body>
+<style>{{ style }}</style></head><body>
 <h1>{{ title }}</h1>
 <p class="note"><strong>{{ disclaimer }}</strong> {{ credit }}</p>
 <p>{{ summary }}</p>
@@ -196,7 +189,7 @@ def _summary(run, metrics):
         f"the AUROC was {_with_interval(valid['auroc'])}."
     )
 
-# %% ../nbs/06_report.ipynb #14819449
+# %% ../nbs/06_report.ipynb #63701853
 def _page(run, metrics, pictures):
     "The report as HTML; `pictures` maps a name to (PNG bytes, caption)."
     from jinja2 import Environment
@@ -235,6 +228,7 @@ def _page(run, metrics, pictures):
         .render(
             title=f"Pneumonia on chest X-rays: {run.environment['data']['name']}",
             disclaimer=DISCLAIMER,
+            style=Markup(PAGE_STYLE),
             credit=run.credit,
             summary=_summary(run, metrics),
             classes=Markup(_html(class_table(run.manifest), index=True)),

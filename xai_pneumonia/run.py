@@ -5,20 +5,20 @@
 # %% auto #0
 __all__ = ['prepare', 'choose_recipe', 'run', 'report_run']
 
-# %% ../nbs/07_run.ipynb #0138640c
+# %% ../nbs/07_run.ipynb #1ce44e48
 import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from .core import InputError, check_new_folder
-from .data import DISCLAIMER, audit, find_data, inspect_images, is_synthetic, read_kermany, split_patients
-from .eda import class_table
+from .audit import audit, inspect_images
+from .data import DISCLAIMER, complete_split, find_data, is_synthetic, read_data
 from .evaluate import metrics_table
 from .report import class_rows, write_report
 from .train import RECIPES, Recipe, read_run, train_run
 
-# %% ../nbs/07_run.ipynb #699149d3
+# %% ../nbs/07_run.ipynb #c6e2ca08
 def _step(number, text):
     print(f"[{number}/4] {text}", flush=True)
 
@@ -28,7 +28,7 @@ def prepare(
     recipe: Recipe,  # Its `valid` and `seed` decide the split
 ) -> tuple:  # The split manifest, and `inspect_images` of it; raises `InputError` on unreadable images
     "Open every image, split by patient, audit, and print what was found."
-    manifest = read_kermany(root)
+    manifest = read_data(root)
     images = inspect_images(manifest)
     broken = images.error.notna()
     if broken.any():
@@ -37,9 +37,8 @@ def prepare(
             f"{broken.sum()} image(s) cannot be read, the first is {first} ({images.error[broken].iloc[0]}); "
             "remove them or replace them by whole files"
         )
-    manifest = split_patients(manifest, recipe.valid, seed=recipe.seed)
+    manifest = complete_split(manifest, recipe.valid, recipe.seed)
     findings = audit(manifest, images)
-    print(class_table(manifest).to_string())
     for row in findings[findings.verdict != "ok"].itertuples():
         print(f"{row.verdict}: {row.check}: {row.count} ({row.detail})")
     return manifest, images

@@ -7,7 +7,7 @@ __all__ = ['HEADS', 'RECIPES', 'BUNDLE_FORMAT', 'Recipe', 'recipe_from_json', 'c
            'make_learner', 'KeepBest', 'fit', 'plot_history', 'Bundle', 'make_bundle', 'save_bundle', 'load_bundle',
            'predict', 'train_run', 'Run', 'read_run', 'example_run']
 
-# %% ../nbs/02_train.ipynb #d24df3ef
+# %% ../nbs/02_train.ipynb #198ab7fe
 import hashlib
 import json
 import os
@@ -38,8 +38,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .core import InputError, cache_folder, seed_everything, sha256, whole_file, whole_folder
-from .data import DISCLAIMER, TASKS, audit, credit, find_data, fingerprint, inspect_images, is_synthetic
-from .data import make_dls, make_loader, read_kermany, split_patients
+from .audit import audit, fingerprint, inspect_images
+from .data import DISCLAIMER, TASKS, credit, find_data, image_root, is_synthetic, make_dls, make_loader
+from .data import read_csv, read_kermany, relative_paths, split_patients, write_manifest
 from .evaluate import is_pneumonia, pneumonia_score, read_predictions, youden_threshold
 
 # %% ../nbs/02_train.ipynb #ba398026
@@ -295,15 +296,15 @@ def fit(
     history.insert(0, "epoch", range(1, len(history) + 1))
     return learn, history.assign(best=history.valid_loss == history.valid_loss.min()), origin
 
-# %% ../nbs/02_train.ipynb #27c25520
+# %% ../nbs/02_train.ipynb #deaaed30
 def plot_history(
     history: pd.DataFrame,  # As `fit` gives it
 ):  # Matplotlib figure
     "Losses, and accuracy and AUROC on validation, by epoch; a band marks the epoch that was kept."
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
 
-    fig = Figure(figsize=(8, 2.8), dpi=80, layout="constrained")
-    axes = fig.subplots(1, 2)
+    fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), dpi=80, layout="constrained")
+    plt.close(fig)  # a notebook would show an open figure a second time
     history.plot(x="epoch", y=["train_loss", "valid_loss"], style=["o--", "s-"], ax=axes[0], ylabel="cross-entropy")
     history.plot(x="epoch", y=["accuracy", "auroc"], style=["o--", "s-"], ax=axes[1], ylabel="on validation")
     for ax in axes:
@@ -426,7 +427,7 @@ def predict(
     known = manifest[["path", "patient", "split"]].assign(label=manifest[label])
     return known.join(probabilities.astype(float))
 
-# %% ../nbs/02_train.ipynb #7a91a0ba
+# %% ../nbs/02_train.ipynb #09be828d
 def _peak_memory_gib():
     "Largest resident memory of this process so far; None where the system does not tell (Windows)."
     try:
@@ -458,16 +459,8 @@ def _environment(recipe, data, origin, threshold, seconds, n_train):
     }
 
 
-def _relative(table, root):
-    "The table with its path columns relative to the data folder."
-    columns = [c for c in ("path", "lesion_mask", "lung_mask") if c in table]
-    return table.assign(
-        **{c: [Path(p).relative_to(root).as_posix() if isinstance(p, str) else None for p in table[c]] for c in columns}
-    )
-
-
 def train_run(
-    root: str | Path,  # The data folder
+    root: str | Path,  # The data folder or CSV
     manifest: pd.DataFrame,  # Its manifest, split into train, valid and test
     images: pd.DataFrame,  # `inspect_images(manifest)`
     recipe: Recipe,  # What to do
@@ -498,16 +491,11 @@ def train_run(
         (folder / "environment.json").write_text(json.dumps(environment, indent=1))
         history.to_csv(folder / "history.csv", index=False)
         audit(manifest, images).to_csv(folder / "audit.csv", index=False)
-        _relative(manifest, root).to_csv(folder / "manifest.csv", index=False)
-        _relative(predictions, root).to_csv(folder / "predictions.csv", index=False)
+        write_manifest(manifest, folder / "manifest.csv", image_root(root))
+        relative_paths(predictions, image_root(root)).to_csv(folder / "predictions.csv", index=False)
     return Path(out)
 
-# %% ../nbs/02_train.ipynb #48b2a2b7
-def _absolute(table, root):
-    columns = [c for c in ("path", "lesion_mask", "lung_mask") if c in table]
-    return table.assign(**{c: [str(Path(root) / p) if isinstance(p, str) else None for p in table[c]] for c in columns})
-
-
+# %% ../nbs/02_train.ipynb #2506df6e
 @dataclass(frozen=True)
 class Run:
     "A finished run, read back."
@@ -531,7 +519,7 @@ class Run:
 
 def read_run(
     folder: str | Path,  # A run folder
-    root: str | Path,  # The data folder it was made from
+    root: str | Path,  # The data folder or CSV it was made from
 ) -> Run:  # Raises `InputError` if a file is missing, or the images are not in `root`
     "Read a run folder."
     folder = Path(folder)
@@ -541,12 +529,10 @@ def read_run(
         raise InputError(
             f"{folder} is not a run folder: it has no {', '.join(missing)}; make one with xai-pneumonia run"
         )
-    manifest = _absolute(pd.read_csv(folder / "manifest.csv", dtype={"patient": str}), root)
-    if not Path(manifest.path[0]).is_file():
-        raise InputError(
-            f"{root} has no {manifest.path[0]}, which the run {folder} was made from; name its data folder"
-        )
-    predictions = _absolute(read_predictions(folder / "predictions.csv"), root)
+    root = image_root(root)
+    manifest = read_csv(folder / "manifest.csv", root)
+    predictions = read_predictions(folder / "predictions.csv")
+    predictions["path"] = [str(root / p) for p in predictions.path]
     environment = json.loads((folder / names[0]).read_text(encoding="utf-8"))
     return Run(folder, environment, manifest, predictions, pd.read_csv(folder / names[3]))
 
