@@ -32,7 +32,7 @@ class _Group(click.Group):
 def main():
     "Explainable pneumonia detection on chest X-rays. Research software, never a diagnosis."
 
-# %% ../nbs/08_cli.ipynb #1d387c72
+# %% ../nbs/08_cli.ipynb #df6deda1
 @main.command()
 @click.argument("data", required=False)
 @click.option("--out", help="Run folder to make.  [default: runs/NAME-DATE-TIME]")
@@ -88,7 +88,8 @@ def audit(data, out, sums, write_sums):
     images = a.inspect_images(manifest)
     changes = a.check_sums(root, manifest, images, sums) if sums else None
     findings = a.write_audit(root, manifest, images, out, changes) if out else a.audit(manifest, images, None, changes)
-    click.echo(findings.to_string(index=False, justify="left"))
+    for row in findings.itertuples():
+        click.echo(f"{row.verdict:<4} {row.count:>7}  {row.check}{': ' * bool(row.detail)}{row.detail}")
     if write_sums:
         a.write_sums(root, manifest, images, write_sums)
         click.echo(f"written: {write_sums}")

@@ -232,7 +232,7 @@ def plot_means(
     fig.colorbar(axes[2].images[0], ax=axes[2], label="grey levels")
     return fig
 
-# %% ../nbs/01_eda.ipynb #61fb0234
+# %% ../nbs/01_eda.ipynb #13a522e2
 def plot_pairs(
     pairs: pd.DataFrame,  # As `identical_files` and `near_duplicates` give them
     n: int = 6,  # At most so many pairs
@@ -244,8 +244,8 @@ def plot_pairs(
         ax.set_axis_off()
     for (top, bottom), pair in zip(axes.T, shown.itertuples(), strict=False):
         for ax, path in ((top, pair.path_a), (bottom, pair.path_b)):
-            _show(ax, read_image(path), os.path.splitext(os.path.basename(path))[0][:22])
-            ax.title.set_fontsize(6)
+            _show(ax, read_image(path))
+            ax.set_title(os.path.splitext(os.path.basename(path))[0][:24], loc="left", fontsize=6)
         bottom.text(0.5, -0.03, f"r = {pair.r:.4f}", transform=bottom.transAxes, ha="center", va="top", fontsize=8)
     return fig
 

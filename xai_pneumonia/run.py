@@ -43,7 +43,7 @@ def prepare(
         print(f"{row.verdict}: {row.check}: {row.count} ({row.detail})")
     return manifest, images
 
-# %% ../nbs/07_run.ipynb #2f89f1a2
+# %% ../nbs/07_run.ipynb #d3124e9a
 def choose_recipe(
     root: str | Path,  # The data folder
     task: str = "binary",  # binary or 3class
@@ -54,7 +54,7 @@ def choose_recipe(
     if weights is None:
         return recipe
     if weights == "none":
-        return replace(recipe, weights=weights, frozen_epochs=0)
+        return replace(recipe, weights=weights, frozen_epochs=0, batchnorm="moving")
     return replace(recipe, weights=weights)
 
 # %% ../nbs/07_run.ipynb #3314ba9a
