@@ -7,7 +7,7 @@ __all__ = ['METHODS', 'CELLS', 'OUTCOMES', 'class_activation_maps', 'scale_maps'
            'plot_explanations', 'outcomes', 'gallery', 'top_losses', 'plot_top_losses', 'read_mask', 'hits_and_energy',
            'localisation']
 
-# %% ../nbs/04_gradcam.ipynb #76516fd3
+# %% ../nbs/04_gradcam.ipynb #e18e13ce
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ from torch.nn.functional import interpolate
 from .core import InputError
 from .data import make_loader
 from .evaluate import decisions, wilson
-from .train import Bundle
+from .bundle import Bundle
 
 # %% ../nbs/04_gradcam.ipynb #bd9d51cb
 METHODS = {  # name: pytorch-grad-cam's class; all need the feature map and its gradient only

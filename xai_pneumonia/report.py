@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['run_metrics', 'class_rows', 'run_figures', 'write_report']
 
-# %% ../nbs/06_report.ipynb #d1122725
+# %% ../nbs/06_report.ipynb #136f4dcc
 import base64
 import io
 import json
@@ -19,7 +19,8 @@ from .data import DISCLAIMER
 from .eda import class_table, plot_classes
 from .evaluate import evaluate, metrics_table, plot_confusion, plot_pr, plot_roc, plot_scores
 from .gradcam import OUTCOMES, explain, gallery, localisation, plot_top_losses
-from .train import Run, load_bundle, plot_history
+from .bundle import load_bundle
+from .train import Run, plot_history
 
 # %% ../nbs/06_report.ipynb #c10f7419
 def _localisation(run, bundle):
