@@ -6,21 +6,20 @@
 __all__ = ['perceptual_hash', 'inspect_images', 'fingerprint', 'identical_files', 'near_duplicates', 'write_sums', 'check_sums',
            'audit', 'write_audit']
 
-# %% ../nbs/audit.ipynb #d188fc41
+# %% ../nbs/audit.ipynb #eaa62f75
 import base64
 import io
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from .core import PAGE_STYLE, InputError, sha256, whole_file
+from .core import PAGE_STYLE, InputError, in_threads, sha256, whole_file
 from .evaluate import wilson
 from .images import is_dicom, read_image
 
@@ -48,7 +47,7 @@ def perceptual_hash(
     low = dctn(small)[:16, :16].ravel()
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
 
-# %% ../nbs/audit.ipynb #d00b87c3
+# %% ../nbs/audit.ipynb #37e9270d
 _NAMED = {".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".dcm": "DICOM", ".dicom": "DICOM"}
 _END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # the last bytes of a whole file
 _TAIL = 1 << 16  # some cameras append to a JPEG; the mark is looked for in this many last bytes
@@ -98,14 +97,6 @@ def _inspect(path):
     return row | {"error": _error(path, row, reason)}
 
 
-def _in_threads(function, items):
-    "`function` of each item, in order, by all cores, with a progress bar."
-    from fastprogress.fastprogress import progress_bar
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(progress_bar(pool.map(function, items), total=len(items), leave=False))
-
-
 def inspect_images(
     manifest: pd.DataFrame,  # With a column `path`
 ) -> pd.DataFrame:  # Same index; columns as below
@@ -117,7 +108,7 @@ def inspect_images(
     - `phash`: `perceptual_hash`; None where there is none
     - `error`: `empty`, `truncated`, `wrong type` or `unreadable`, a colon, and the detail; None if nothing is wrong
     """
-    return pd.DataFrame(_in_threads(_inspect, list(manifest.path)), index=manifest.index)
+    return pd.DataFrame(in_threads(_inspect, list(manifest.path)), index=manifest.index)
 
 # %% ../nbs/audit.ipynb #58924e1d
 def _joined(manifest, images):
@@ -165,7 +156,7 @@ def identical_files(
     later = np.flatnonzero(first != np.arange(len(m)))
     return _pairs(m, first[later], later, 1.0)
 
-# %% ../nbs/audit.ipynb #ce202b11
+# %% ../nbs/audit.ipynb #c42dd8b1
 _CLOSE = _BITS // 8  # bits in which the hashes of a candidate pair may differ
 _ALIKE = 0.98  # correlation of two pictures that count as one
 _BLOCK = 1 << 18  # pairs of hashes that are compared at a time
@@ -186,7 +177,7 @@ def _candidates(
         a, b = np.nonzero(distance <= _CLOSE)
         return np.c_[a, b][a < b] + start
 
-    return np.concatenate([np.empty((0, 2), int), *_in_threads(block, range(0, n, step))])
+    return np.concatenate([np.empty((0, 2), int), *in_threads(block, range(0, n, step))])
 
 
 def _standardised(path):
@@ -207,7 +198,7 @@ def near_duplicates(
     m = m[m.phash.notna()].drop_duplicates("sha256")
     candidates = _candidates(m.phash)
     opened, place = np.unique(candidates, return_inverse=True)
-    vectors = _in_threads(_standardised, list(m.path.iloc[opened]))
+    vectors = in_threads(_standardised, list(m.path.iloc[opened]))
     place = place.reshape(-1, 2)
     r = np.array([float(vectors[a] @ vectors[b]) for a, b in place])
     pairs = _pairs(m, *candidates.T, r)

@@ -6,8 +6,8 @@
 __all__ = ['LABELS', 'SUBTYPES', 'HUB_NAME', 'MIN_VALID', 'TASKS', 'SYNTHETIC_NOTE', 'KERMANY_CREDIT', 'DISCLAIMER',
            'is_synthetic', 'find_data', 'parse_name', 'read_kermany', 'read_sorted', 'misnamed', 'read_keremberke',
            'read_medmnist', 'read_csv', 'read_dicom', 'image_root', 'read_data', 'relative_paths', 'write_manifest',
-           'split_random', 'leaked', 'split_patients', 'complete_split', 'fold_patients', 'balanced_subset', 'make_dls',
-           'make_loader', 'credit']
+           'split_random', 'leaked', 'finest_class', 'split_patients', 'complete_split', 'fold_patients',
+           'balanced_subset', 'make_dls', 'make_loader', 'credit']
 
 # %% ../nbs/00_data.ipynb #ae386b3b
 import hashlib
@@ -439,12 +439,19 @@ def leaked(
     trained_on = set(manifest.patient[manifest.split == "train"])
     return manifest[manifest.split == "valid"].patient.isin(trained_on)
 
-# %% ../nbs/00_data.ipynb #4463c34a
+# %% ../nbs/00_data.ipynb #f811520b
+def finest_class(
+    manifest: pd.DataFrame,  # A manifest
+) -> pd.Series:  # NORMAL, BACTERIA or VIRUS where known, else the label
+    "The subtype of each image, or its label where the subtype is not known."
+    return manifest.subtype.fillna(manifest.label)
+
+
 def _patient_folds(m, n_folds, seed):
     "Row numbers of `n_folds` parts of `m`: whole patients, subtypes mixed alike."
     from sklearn.model_selection import StratifiedGroupKFold
 
-    kind = m.subtype.fillna(m.label)
+    kind = finest_class(m)
     scarce = kind[~m.assign(k=kind).duplicated(["patient", "k"])].value_counts()
     if scarce.min() < n_folds:
         raise InputError(
@@ -457,7 +464,7 @@ def _patient_folds(m, n_folds, seed):
 
 def _typical_fold(m, fraction, seed):
     "Index of about `fraction` of the rows of `m`: of the folds, the one whose counts are closest to the ideal."
-    kind = m.subtype.fillna(m.label)
+    kind = finest_class(m)
     whole = kind.value_counts(normalize=True)
 
     def unlike(rows):
@@ -470,7 +477,7 @@ def _checked(manifest):
     "The manifest, if no patient of its validation images is trained on, and the classes are mixed alike."
     if leaked(manifest).any():
         raise AssertionError("a patient is both in train and in valid")
-    kind = manifest.subtype.fillna(manifest.label)
+    kind = finest_class(manifest)
     counts = pd.crosstab(kind, manifest.split)[["train", "valid"]]
     largest = manifest[manifest.split == "valid"].patient.value_counts().max()
     unlike = (counts / counts.sum()).diff(axis=1).valid.abs().max()
@@ -481,7 +488,7 @@ def _checked(manifest):
 
 def _say(manifest, how):
     for split, rows in manifest.groupby("split"):
-        kinds = ", ".join(f"{n} {kind}" for kind, n in rows.subtype.fillna(rows.label).value_counts().items())
+        kinds = ", ".join(f"{n} {kind}" for kind, n in finest_class(rows).value_counts().items())
         print(f"{split}: {len(rows)} images of {rows.patient.nunique()} patients ({kinds})")
     print(how)
     return manifest

@@ -7,17 +7,18 @@ __all__ = ['STYLES', 'SPLITS', 'class_table', 'plot_classes', 'plot_patients', '
            'intensities', 'plot_intensities', 'load_pixels', 'plot_means', 'plot_pairs', 'ring_mask',
            'ring_predictions', 'plot_ring', 'image_statistics', 'shift_table', 'plot_shift']
 
-# %% ../nbs/01_eda.ipynb #dc371065
+# %% ../nbs/01_eda.ipynb #0d832e86
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from .core import in_threads
+from .data import finest_class
 from .images import read_image, to_square
 
-# %% ../nbs/01_eda.ipynb #1acd5230
+# %% ../nbs/01_eda.ipynb #8658c6ad
 STYLES = {  # class: colour and hatching, in every figure
     "NORMAL": {"color": "#56B4E9", "hatch": ""},
     "BACTERIA": {"color": "#E69F00", "hatch": "//"},
@@ -25,11 +26,6 @@ STYLES = {  # class: colour and hatching, in every figure
     "PNEUMONIA": {"color": "#D55E00", "hatch": "xx"},
 }
 SPLITS = ["train", "valid", "test", "external"]
-
-
-def _kinds(manifest):
-    "The finest class known for each image: its subtype, else its label."
-    return manifest.subtype.fillna(manifest.label)
 
 
 def _present(values, order=tuple(STYLES)):
@@ -41,7 +37,7 @@ def class_table(
     manifest: pd.DataFrame,  # A manifest, split
 ) -> pd.DataFrame:  # A row per split: images of each class, `images`, `patients`, `images per patient`
     "How many images and patients each split has."
-    kinds = _kinds(manifest)
+    kinds = finest_class(manifest)
     table = pd.crosstab(manifest.split, kinds).reindex(_present(manifest.split, SPLITS))[_present(kinds)]
     table["images"] = table.sum(axis=1)
     table["patients"] = manifest.groupby("split").patient.nunique()
@@ -94,7 +90,7 @@ def plot_patients(
     ax.legend(frameon=False, fontsize=8)
     return fig
 
-# %% ../nbs/01_eda.ipynb #c7d8c8b9
+# %% ../nbs/01_eda.ipynb #3ca9b00c
 def _show(ax, image, title="", **kwargs):
     ax.imshow(image, **{"cmap": "gray", "vmin": 0, "vmax": 255} | kwargs)
     ax.set_title(title, loc="left", fontsize=8)
@@ -107,7 +103,7 @@ def plot_samples(
     seed: int = 0,  # Of the draw
 ) -> Figure:  # Matplotlib figure
     "A row of random images for each class."
-    kinds = _kinds(manifest)
+    kinds = finest_class(manifest)
     fig, axes = _axes(1.5 * n, 1.7 * kinds.nunique(), n, kinds.nunique())
     for row, kind in zip(axes, _present(kinds), strict=True):
         rows = manifest[kinds == kind]
@@ -118,7 +114,7 @@ def plot_samples(
         row[0].set_title(kind, loc="left", fontsize=10)
     return fig
 
-# %% ../nbs/01_eda.ipynb #8d75be32
+# %% ../nbs/01_eda.ipynb #1a78887c
 def plot_transformed(
     manifest: pd.DataFrame,  # A manifest
     n: int = 5,  # Versions per class
@@ -130,7 +126,7 @@ def plot_transformed(
     from xai_pneumonia.data import make_dls
 
     seed_everything(seed)
-    kinds = _kinds(manifest)
+    kinds = finest_class(manifest)
     fig, axes = _axes(1.5 * (n + 1), 1.7 * kinds.nunique(), n + 1, kinds.nunique())
     for row, kind in zip(axes, _present(kinds), strict=True):
         image = manifest[kinds == kind].sample(1, random_state=seed)
@@ -142,14 +138,14 @@ def plot_transformed(
         row[0].set_title(f"{kind}, plain", loc="left", fontsize=8)
     return fig
 
-# %% ../nbs/01_eda.ipynb #f2dcabe7
+# %% ../nbs/01_eda.ipynb #517f5bce
 def plot_sizes(
     manifest: pd.DataFrame,  # A manifest
     images: pd.DataFrame,  # `inspect_images(manifest)`
 ) -> Figure:  # Matplotlib figure
     "Width against height of each image, and the distribution of their ratio in each class."
     fig, ((points, ratios),) = _axes(8, 3, 2)
-    kinds = _kinds(manifest)
+    kinds = finest_class(manifest)
     for kind, marker in zip(_present(kinds), "osv^", strict=False):
         rows = images[(kinds == kind) & (images.width > 0)]
         style = {"color": STYLES[kind]["color"], "label": kind}
@@ -163,14 +159,10 @@ def plot_sizes(
     ratios.legend(frameon=False, fontsize=8)
     return fig
 
-# %% ../nbs/01_eda.ipynb #09477640
+# %% ../nbs/01_eda.ipynb #e254de10
 def _each_image(function, manifest):
-    "`function` of each image of the manifest as a uint8 array, in order, with a progress bar."
-    from fastprogress.fastprogress import progress_bar
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda path: function(np.asarray(read_image(path))), manifest.path)
-        return list(progress_bar(results, total=len(manifest), leave=False))
+    "`function` of each image of the manifest, in order."
+    return in_threads(lambda path: function(read_image(path)), list(manifest.path))
 
 
 def intensities(
@@ -179,7 +171,8 @@ def intensities(
 ) -> np.ndarray:  # (n, bins): the share of each image's pixels in each bin; rows sum to 1
     "Histogram of the pixel values of each image."
 
-    def histogram(pixels):
+    def histogram(image):
+        pixels = np.asarray(image)
         counts = np.bincount(pixels.ravel(), minlength=256)
         return np.add.reduceat(counts, np.arange(bins) * 256 // bins) / pixels.size
 
@@ -192,7 +185,7 @@ def plot_intensities(
 ) -> Figure:  # Matplotlib figure
     "Mean histogram of each class, with the band from the 10th to the 90th percentile."
     fig, ((ax,),) = _axes(6.5, 3)
-    kinds, shares = _kinds(manifest).to_numpy(), 100 * intensities(manifest, bins)
+    kinds, shares = finest_class(manifest).to_numpy(), 100 * intensities(manifest, bins)
     x = (np.arange(bins) + 0.5) * 256 / bins
     for kind, line in zip(_present(kinds), ("-", "--", ":", "-."), strict=False):
         rows, color = shares[kinds == kind], STYLES[kind]["color"]
@@ -202,18 +195,13 @@ def plot_intensities(
     ax.legend(frameon=False, fontsize=8)
     return fig
 
-# %% ../nbs/01_eda.ipynb #4a509443
+# %% ../nbs/01_eda.ipynb #45dbe1b8
 def load_pixels(
     manifest: pd.DataFrame,  # A manifest
     size: int = 64,  # Side, in pixels
 ) -> np.ndarray:  # (n, size, size) uint8
     "All images, squashed to a small square."
-    from PIL import Image
-
-    def small(pixels):
-        return np.asarray(to_square(Image.fromarray(pixels), size, "squish"))
-
-    return np.stack(_each_image(small, manifest))
+    return np.stack(_each_image(lambda image: np.asarray(to_square(image, size, "squish")), manifest))
 
 
 def plot_means(
@@ -293,16 +281,15 @@ def plot_ring(
     right.legend(fontsize=8, loc="lower right")
     return fig
 
-# %% ../nbs/01_eda.ipynb #db978f15
+# %% ../nbs/01_eda.ipynb #9a5a47c6
 def image_statistics(
     manifest: pd.DataFrame,  # A manifest
 ) -> pd.DataFrame:  # Same index: `brightness`, `contrast` in grey levels, `sharpness` in squared grey levels
     "Mean, standard deviation and variance of the Laplacian of each image, squashed to 224 x 224."
-    from PIL import Image
     from scipy.ndimage import laplace
 
-    def measure(pixels):
-        square = np.asarray(to_square(Image.fromarray(pixels), 224, "squish"), np.float32)
+    def measure(image):
+        square = np.asarray(to_square(image, 224, "squish"), np.float32)
         return square.mean(), square.std(), laplace(square).var()
 
     names = ["brightness", "contrast", "sharpness"]
