@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BUNDLE_FORMAT', 'Bundle', 'make_bundle', 'save_bundle', 'load_bundle', 'predict']
 
-# %% ../nbs/bundle.ipynb #abf067ec
+# %% ../nbs/bundle.ipynb #4bcb8ca8
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,11 +20,11 @@ from torch import nn
 
 from .core import InputError, sha256, whole_file
 from .data import DISCLAIMER, TASKS, make_loader
-from .models import cut_backbone, load_backbone, make_head
+from .models import load_backbone, make_ensemble, make_model
 from .recipes import Recipe
 
-# %% ../nbs/bundle.ipynb #2a159867
-BUNDLE_FORMAT = 1
+# %% ../nbs/bundle.ipynb #e9c328d4
+BUNDLE_FORMAT = 2  # 1 had no `output` (it was softmax) and no `members` (there was one)
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def make_bundle(
     threshold: float,  # Decision threshold for 1 - p(NORMAL), chosen on validation
     origin: str,  # Where the initial weights came from
     data: dict,  # Which data it was trained on: `name`, `fingerprint`, `synthetic`, `credit`
+    members: int = 1,  # How many trained models it is made of
 ) -> Bundle:
     "What is needed to use the model again, and to know where it comes from."
     mean, std = imagenet_stats
@@ -56,6 +57,8 @@ def make_bundle(
         "classes": TASKS[recipe.task][1],
         "backbone": recipe.backbone,
         "head": recipe.head,
+        "output": recipe.output,
+        "members": members,
         "size": recipe.size,
         "resize": recipe.resize,
         "mean": list(mean),
@@ -80,7 +83,7 @@ def save_bundle(
     with whole_file(folder / "model.json") as part:
         part.write_text(json.dumps(card, indent=1), encoding="utf-8")
 
-# %% ../nbs/bundle.ipynb #df43179a
+# %% ../nbs/bundle.ipynb #95b68c8c
 def _read_card(folder):
     path = folder / "model.json"
     if not path.is_file():
@@ -98,6 +101,13 @@ def _read_card(folder):
         raise InputError(f"{path} is damaged ({e!r}); copy the model's two files again") from e
 
 
+def _empty_model(card):
+    "The network that a card describes, without its weights."
+    shape = card["head"], card.get("output", "softmax"), card["size"], len(card["classes"])
+    members = [make_model(load_backbone(card["backbone"], "none")[0], *shape) for _ in range(card.get("members", 1))]
+    return members[0] if len(members) == 1 else make_ensemble(members)
+
+
 def load_bundle(
     folder: str | Path,  # A run folder, or any folder with model.safetensors and model.json
 ) -> Bundle:  # Ready for prediction; raises `InputError` if a file is missing, changed or damaged
@@ -106,8 +116,7 @@ def load_bundle(
     card, path = _read_card(folder), folder / "model.safetensors"
     if not path.is_file() or sha256(path) != card["sha256"]:
         raise InputError(f"{path} is missing or not the file that model.json describes; copy both files again")
-    body = cut_backbone(load_backbone(card["backbone"], "none")[0])
-    model = nn.Sequential(body, make_head(card["head"], body, card["size"], len(card["classes"])))
+    model = _empty_model(card)
     try:
         model.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError) as e:

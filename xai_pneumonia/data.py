@@ -540,12 +540,12 @@ def fold_patients(
         folds.append(_checked(manifest.assign(split=split)))
     return folds
 
-# %% ../nbs/00_data.ipynb #54f3d65e
+# %% ../nbs/00_data.ipynb #5fca98c8
 def balanced_subset(
     manifest: pd.DataFrame,  # A manifest, split
-    train: int = 200,  # Training images, half of each label
-    valid: int = 100,  # Validation images, likewise
-    test: int = 100,  # Test images, likewise
+    train: int | None = 200,  # Training images, half of each label; None: all there are
+    valid: int | None = 100,  # Validation images, likewise
+    test: int | None = 100,  # Test images, likewise
     seed: int = 42,  # Of the draw
 ) -> pd.DataFrame:  # Some of its rows, unchanged; raises `InputError` if there are not enough
     "Draw whole patients until each split has as many images of each label as asked for."
@@ -553,7 +553,8 @@ def balanced_subset(
     for split, n in (("train", train), ("valid", valid), ("test", test)):
         for label in LABELS:
             rows = manifest[(manifest.split == split) & (manifest.label == label)]
-            chosen.append(_draw_patients(rows, n // 2, seed, f"{label} images in {split}"))
+            all_or_some = rows.index if n is None else _draw_patients(rows, n // 2, seed, f"{label} images in {split}")
+            chosen.append(all_or_some)
     return manifest.loc[np.sort(np.concatenate(chosen))]
 
 
@@ -574,7 +575,7 @@ def _draw_patients(rows, n, seed, what):
         taken.append(patient)
     return rows.index[rows.patient.isin(taken)]
 
-# %% ../nbs/00_data.ipynb #b264f9e5
+# %% ../nbs/00_data.ipynb #c71788a9
 TASKS = {  # task: the manifest's column with the target, and its classes in order; NORMAL is always class 0
     "binary": ("label", ["NORMAL", "PNEUMONIA"]),
     "3class": ("subtype", ["NORMAL", "BACTERIA", "VIRUS"]),
@@ -587,14 +588,15 @@ def make_dls(
     size: int = 224,  # Side of the square input, in pixels
     resize: str = "squish",  # How an image becomes square: squish, crop or pad
     batch_size: int = 32,  # Images per batch
-    rotate: float = 10.0,  # Largest rotation, in degrees
-    zoom: float = 1.1,  # Largest magnification
-    lighting: float = 0.2,  # Largest change of brightness and contrast, in [0, 1)
-    flip: bool = True,  # Mirror half of the images left to right?
+    sampler: str = "all",  # How training images are drawn: see `sampling_weights`
+    **augment,  # `rotate`, `zoom`, `lighting`, `flip`, … as `augmentations` takes them
 ):  # fastai `DataLoaders`: batches of (B, 3, size, size) float, normalised, and (B,) class numbers
     "fastai `DataLoaders` from a manifest; only training batches are augmented."
+    from fastai.callback.data import WeightedDL
     from fastai.vision.all import CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, Normalize
-    from fastai.vision.all import aug_transforms, imagenet_stats
+    from fastai.vision.all import imagenet_stats
+
+    from xai_pneumonia.augment import augmentations, sampling_weights
 
     column, classes = TASKS[task]
     rows = manifest[manifest.split.isin(["train", "valid"])]
@@ -605,15 +607,18 @@ def make_dls(
             f"which the task {task} needs; use the task binary, or name the files as Kermany et al. do"
         )
     rows = rows.assign(square=square_files(rows.path, size, resize))
-    augment = aug_transforms(do_flip=flip, max_rotate=rotate, max_zoom=zoom, max_lighting=lighting, max_warp=0)
     block = DataBlock(
         (ImageBlock, CategoryBlock(vocab=classes, sort=False)),
         get_x=ColReader("square"),
         get_y=ColReader(column),
         splitter=ColSplitter("split", on="valid"),
-        batch_tfms=[*augment, Normalize.from_stats(*imagenet_stats)],
+        batch_tfms=[*augmentations(**augment), Normalize.from_stats(*imagenet_stats)],
     )
-    return block.dataloaders(rows, bs=batch_size, num_workers=_workers(len(rows)))
+    options = {"bs": batch_size, "num_workers": _workers(len(rows))}
+    weights = sampling_weights(sampler, rows[column][rows.split == "train"])
+    if weights is not None:
+        options |= {"dl_type": WeightedDL, "dl_kwargs": ({"wgts": weights}, {})}
+    return block.dataloaders(rows, **options)
 
 
 def _workers(n_images):
