@@ -53,7 +53,7 @@ def set_random_states(
         dl.rng = random.Random()
         dl.rng.setstate(states["loader"])
 
-# %% ../nbs/checkpoint.ipynb #aa86ce6d
+# %% ../nbs/checkpoint.ipynb #d5f48933
 COLUMNS = ["train_loss", "train_accuracy", "train_auroc", "valid_loss", "accuracy", "auroc"]  # of a history
 STALLED = 3  # epochs without a lower validation loss, after which the schedule `plateau` halves the rate
 
@@ -159,7 +159,8 @@ class Checkpoint(Callback):
             return
         now = time.perf_counter()
         figures = dict(zip(COLUMNS, map(float, self.recorder.values[-1]), strict=True))
-        self.rows.append({"epoch": len(self.rows) + 1, "stage": self.stage, **figures, "seconds": now - self.began})
+        cost = {"images": len(self.dls.train_ds), "seconds": now - self.began}
+        self.rows.append({"epoch": len(self.rows) + 1, "stage": self.stage, **figures, **cost})
         self.began, self.done = now, self.epoch + 1
         better = figures["valid_loss"] < self.best
         self.best, self.wait = (figures["valid_loss"], 0) if better else (self.best, self.wait + 1)

@@ -11,7 +11,7 @@ import warnings
 
 import click
 
-# %% ../nbs/08_cli.ipynb #21ef45a7
+# %% ../nbs/08_cli.ipynb #b5485148
 class _Group(click.Group):
     "A click group that turns an `InputError` into one line on stderr and exit code 2."
 
@@ -25,6 +25,9 @@ class _Group(click.Group):
         except InputError as e:
             click.echo(f"xai-pneumonia: error: {' '.join(str(e).split())}", err=True)
             sys.exit(2)
+        except KeyboardInterrupt as e:
+            click.echo(f"\nxai-pneumonia: {e or 'stopped'}", err=True)
+            sys.exit(130)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,7 +35,7 @@ class _Group(click.Group):
 def main():
     "Explainable pneumonia detection on chest X-rays. Research software, never a diagnosis."
 
-# %% ../nbs/08_cli.ipynb #afcef934
+# %% ../nbs/08_cli.ipynb #84aa486e
 def _training(command):
     "The arguments that `run` and `train` share."
     options = [
@@ -46,6 +49,15 @@ def _training(command):
         ),
         click.option("--recipe", help="A name that `recipes` lists, or a TOML file.  [default: chosen by the data]"),
         click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field of the recipe."),
+        click.option(
+            "--folds", type=click.IntRange(2), help="Cross-validate by patient, for an ensemble of so many models."
+        ),
+        click.option(
+            "--resume", is_flag=True, help="Continue the training in --out that was interrupted, if there is one."
+        ),
+        click.option(
+            "--track", type=click.Choice(["mlflow", "tensorboard"]), help="Follow the training with one of these, too."
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -61,7 +73,7 @@ def _changes(task, weights, changes):
 
 @main.command()
 @_training
-def run(data, out, task, weights, recipe, changes):
+def run(data, out, task, weights, recipe, changes, **options):
     """Audit, split, train, evaluate, explain, report.
 
     DATA is a folder with train/NORMAL, train/PNEUMONIA, test/NORMAL, test/PNEUMONIA (or with BACTERIA and VIRUS in
@@ -70,16 +82,16 @@ def run(data, out, task, weights, recipe, changes):
     """
     from xai_pneumonia.run import run as run_all
 
-    run_all(data, out, recipe, **_changes(task, weights, changes))
+    run_all(data, out, recipe, **options, **_changes(task, weights, changes))
 
 
 @main.command()
 @_training
-def train(data, out, task, weights, recipe, changes):
+def train(data, out, task, weights, recipe, changes, **options):
     "The first half of `run`: audit, split, train. `report` makes the rest."
     from xai_pneumonia.run import train as train_only
 
-    folder, _ = train_only(data, out, recipe, **_changes(task, weights, changes))
+    folder, _ = train_only(data, out, recipe, **options, **_changes(task, weights, changes))
     click.echo(f"run folder: {folder}")
 
 

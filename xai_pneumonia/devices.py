@@ -38,7 +38,7 @@ class Bf16(Callback):
         self.context.__exit__(None, None, None)
         self.learn.pred = self.pred.float()
 
-# %% ../nbs/devices.ipynb #5d86449a
+# %% ../nbs/devices.ipynb #f2ee0ceb
 def _sharing():
     "fastai's callback that shares a training; it can be imported only where accelerate is installed."
     from fastai.distributed import DistributedDL, DistributedTrainer
@@ -48,6 +48,14 @@ def _sharing():
             numbers = torch.tensor(t, device=self.device)
             torch.distributed.broadcast(numbers, rank)
             return numbers.tolist()
+
+        @property
+        def rng(self):  # a checkpoint saves the state of what shuffles, and puts it back
+            return self.dl.rng
+
+        @rng.setter
+        def rng(self, generator):
+            self.dl.rng = generator
 
     class SharedTraining(DistributedTrainer):
         def _wrap_dl(self, dl):

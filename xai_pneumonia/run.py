@@ -5,20 +5,23 @@
 # %% auto #0
 __all__ = ['prepare', 'choose_recipe', 'train', 'run', 'report_run']
 
-# %% ../nbs/07_run.ipynb #4d2ccf2d
+# %% ../nbs/07_run.ipynb #127313f4
 import json
 import time
 from pathlib import Path
 
 from .core import InputError, check_new_folder
 from .audit import audit, inspect_images
-from .data import DISCLAIMER, complete_split, find_data, is_synthetic, read_data
+from .data import DISCLAIMER, balanced_subset, complete_split, find_data, is_synthetic, read_data
 from .evaluate import metrics_table
+from .devices import is_first
+from .folds import train_folds
 from .report import class_rows, write_report
 from .recipes import Recipe, change_recipe, find_recipe
+from .tracking import tracker
 from .train import read_run, train_run
 
-# %% ../nbs/07_run.ipynb #c6e2ca08
+# %% ../nbs/07_run.ipynb #df65299b
 def _step(number, text):
     print(f"[{number}/4] {text}", flush=True)
 
@@ -38,6 +41,10 @@ def prepare(
             "remove them or replace them by whole files"
         )
     manifest = complete_split(manifest, recipe.valid, recipe.seed)
+    if recipe.train_images:
+        manifest = balanced_subset(manifest, recipe.train_images, None, None, recipe.seed)
+        images = images.loc[manifest.index]
+        print(f"train: {recipe.train_images} of them, half of each label, are used")
     findings = audit(manifest, images)
     for row in findings[findings.verdict != "ok"].itertuples():
         print(f"{row.verdict}: {row.check}: {row.count} ({row.detail})")
@@ -58,7 +65,7 @@ def choose_recipe(
         changes = {"frozen_epochs": 0, "batchnorm": "moving"} | changes
     return change_recipe(recipe, changes)
 
-# %% ../nbs/07_run.ipynb #51c9b733
+# %% ../nbs/07_run.ipynb #2bd0dc69
 def _new_run_folder(root):
     "runs/NAME-DATE-TIME in the working directory."
     return Path("runs") / f"{Path(root).resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -68,28 +75,43 @@ def train(
     path: str | Path | None = None,  # A data folder; None: `$XAI_PNEUMONIA_DATA`, else the phantom
     out: str | Path | None = None,  # The run folder to make; None: runs/NAME-DATE-TIME
     recipe: Recipe | str | None = None,  # A recipe, its name, or a TOML file; None: the recipe for this data
+    resume: bool = False,  # Continue what was interrupted in the same `out`, if there is something
+    folds: int = 0,  # Cross-validate with so many folds, for an ensemble; 0: train once
+    track: str | None = None,  # Follow the training with mlflow or tensorboard, too
     **changes,  # Recipe fields to change, such as task="3class", weights="w.pth", epochs=2
 ) -> tuple[Path, Path]:  # The run folder and the data folder; raises `InputError` for what the user can mend
     "Audit, split and train."
     if out is not None:
         check_new_folder(out)
+    elif resume:
+        raise InputError("resume needs out: name the run folder whose training was interrupted")
+    if track and folds:
+        raise InputError("track follows one training, and folds are several; leave one of the two out")
     _step(1, "data: find, audit, split by patient")
     root = find_data(path)
     recipe = choose_recipe(root, recipe, **changes)
     manifest, images = prepare(root, recipe)
     out = Path(out) if out is not None else _new_run_folder(root)
     _step(2, f"training: {recipe.backbone}, weights {Path(recipe.weights).name}, task {recipe.task}")
-    return train_run(root, manifest, images, recipe, out), root
+    trackers = [tracker(track, recipe, out)] if track and is_first() else []
+    if folds:
+        train_folds(root, manifest, images, recipe, folds, out, resume, trackers)
+    else:
+        train_run(root, manifest, images, recipe, out, resume, trackers)
+    for each in trackers:
+        each.log_folder(out)
+    return out, root
 
 
 def run(
     path: str | Path | None = None,  # A data folder; None: `$XAI_PNEUMONIA_DATA`, else the phantom
     out: str | Path | None = None,  # The run folder to make; None: runs/NAME-DATE-TIME
     recipe: Recipe | str | None = None,  # A recipe, its name, or a TOML file; None: the recipe for this data
-    **changes,  # Recipe fields to change, such as task="3class", weights="w.pth", epochs=2
+    **options,  # As `train` takes them
 ) -> Path:  # The run folder, with report.html; raises `InputError` for what the user can mend
     "Audit, split, train, evaluate, explain, report."
-    return report_run(*train(path, out, recipe, **changes))
+    folder, root = train(path, out, recipe, **options)
+    return report_run(folder, root) if is_first() else folder
 
 
 def report_run(

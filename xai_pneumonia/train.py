@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'FixBatchNorm', 'WeightedCrossEntropy', 'auroc', 'make_learner', 'fit', 'plot_history',
-           'plot_learning_rates', 'checkpoint_file', 'write_run', 'train_run', 'Run', 'read_run', 'example_run']
+           'plot_learning_rates', 'checkpoint_file', 'data_card', 'write_run', 'train_run', 'Run', 'read_run',
+           'example_run']
 
-# %% ../nbs/02_train.ipynb #564acb0a
+# %% ../nbs/02_train.ipynb #083f5639
 import hashlib
 import json
 import os
@@ -36,7 +37,7 @@ from torch.nn.functional import cross_entropy
 
 from .audit import audit, fingerprint, inspect_images
 from .bundle import Bundle, make_bundle, predict, save_bundle
-from .checkpoint import Checkpoint
+from .checkpoint import COLUMNS, Checkpoint
 from .core import InputError, cache_folder, check_new_folder, seed_everything, sha256, whole_folder
 from .data import TASKS, credit, find_data, image_root, is_synthetic, make_dls
 from .data import read_csv, read_kermany, relative_paths, split_patients, write_manifest
@@ -219,9 +220,9 @@ def fit(
     learn.model.load_state_dict(course.kept)
     return learn, history, origin
 
-# %% ../nbs/02_train.ipynb #0e774188
+# %% ../nbs/02_train.ipynb #d0b236aa
 def plot_history(
-    history: pd.DataFrame,  # As `fit` gives it
+    history: pd.DataFrame,  # As `fit` gives it; those of several folds may stand one below the other, in a column `fold`
 ):  # Matplotlib figure
     "Loss, accuracy and AUROC by epoch, in training (on augmented images) and on validation; a band marks what was kept."
     import matplotlib.pyplot as plt
@@ -229,6 +230,8 @@ def plot_history(
     fig, axes = plt.subplots(1, 3, figsize=(10, 2.6), dpi=72, layout="constrained")
     plt.close(fig)  # a notebook would show an open figure a second time
     named = {"loss": "cross-entropy", "accuracy": "accuracy", "auroc": "AUROC"}
+    if "fold" in history:  # the mean over the folds that got so far
+        history = history.groupby("epoch", as_index=False).agg({c: "mean" for c in COLUMNS} | {"kept": "any"})
     for ax, (name, label) in zip(axes, named.items(), strict=True):
         valid = "valid_loss" if name == "loss" else name
         history.plot(x="epoch", y=[f"train_{name}", valid], label=["train", "valid"], style=["o--", "s-"], ms=4, ax=ax)
@@ -260,7 +263,7 @@ def plot_learning_rates(
     ax.legend(frameon=False)
     return fig
 
-# %% ../nbs/02_train.ipynb #ac8f4ec6
+# %% ../nbs/02_train.ipynb #690be077
 def _peak_memory_gib():
     "Largest resident memory of this process so far; None where the system does not tell (Windows)."
     try:
@@ -271,15 +274,15 @@ def _peak_memory_gib():
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30, 2)
 
 
-def _environment(recipe, data, origin, threshold, history, n_train):
+def _environment(recipe, card, history):
     "Versions, machine, data and cost of a training; what one needs to compare or repeat it."
     packages = ("xai-pneumonia", "fastai", "torch", "torchvision", "grad-cam", "numpy", "pandas", "scikit-learn")
     seconds = history.seconds.sum()
     return {
-        "data": data,
-        "initial_weights": origin,
+        "data": card["trained_on"],
+        "initial_weights": card["initial_weights"],
         "seed": recipe.seed,
-        "threshold": threshold,
+        "threshold": card["threshold"],
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
         "machine": f"{platform.system()} {platform.machine()}",
@@ -287,7 +290,7 @@ def _environment(recipe, data, origin, threshold, history, n_train):
         if torch.cuda.is_available()
         else f"CPU, {torch.get_num_threads()} threads",
         "training_seconds": round(seconds, 1),
-        "training_images_per_second": round(n_train * len(history) / seconds, 1),
+        "training_images_per_second": round(history.images.sum() / seconds, 1),
         "peak_memory_gib": _peak_memory_gib(),
     }
 
@@ -299,7 +302,12 @@ def checkpoint_file(
     return Path(f"{out}.checkpoint.pt")
 
 
-def _data_card(root, manifest, images):
+def data_card(
+    root: str | Path,  # The data folder or CSV
+    manifest: pd.DataFrame,  # Its manifest, split
+    images: pd.DataFrame,  # `inspect_images(manifest)`
+) -> dict:  # name, synthetic, credit, fingerprint
+    "What a bundle says of the data it was trained on."
     return {
         "name": Path(root).resolve().name,
         "synthetic": is_synthetic(root),
@@ -316,23 +324,19 @@ def write_run(
     bundle: Bundle,  # The trained model; its threshold is chosen here, on the validation rows (Youden)
     predictions: pd.DataFrame,  # For validation and test images
     history: pd.DataFrame,  # A row an epoch
-    out: str | Path,  # The run folder to make; must not exist, or be empty
-) -> Path:  # The run folder, whole
-    "Save what a training leaves behind."
+    folder: Path,  # Gets the files
+):
+    "Write the files of a run folder."
     valid, card = predictions[predictions.split == "valid"], bundle.card
     card["threshold"] = youden_threshold(is_pneumonia(valid), pneumonia_score(valid))
-    n_train = sum(manifest.split == "train")
-    environment = _environment(recipe, card["trained_on"], card["initial_weights"], card["threshold"], history, n_train)
-    with whole_folder(out) as folder:
-        save_bundle(bundle, folder)
-        choices = asdict(recipe) | {"weights": Path(recipe.weights).name}
-        (folder / "recipe.json").write_text(json.dumps(choices, indent=1))
-        (folder / "environment.json").write_text(json.dumps(environment, indent=1))
-        history.to_csv(folder / "history.csv", index=False)
-        audit(manifest, images).to_csv(folder / "audit.csv", index=False)
-        write_manifest(manifest, folder / "manifest.csv", image_root(root))
-        relative_paths(predictions, image_root(root)).to_csv(folder / "predictions.csv", index=False)
-    return Path(out)
+    save_bundle(bundle, folder)
+    choices = asdict(recipe) | {"weights": Path(recipe.weights).name}
+    (folder / "recipe.json").write_text(json.dumps(choices, indent=1))
+    (folder / "environment.json").write_text(json.dumps(_environment(recipe, card, history), indent=1))
+    history.to_csv(folder / "history.csv", index=False)
+    audit(manifest, images).to_csv(folder / "audit.csv", index=False)
+    write_manifest(manifest, folder / "manifest.csv", image_root(root))
+    relative_paths(predictions, image_root(root)).to_csv(folder / "predictions.csv", index=False)
 
 
 def train_run(
@@ -348,7 +352,7 @@ def train_run(
     file = checkpoint_file(check_new_folder(out))
     if file.exists() and not resume:
         raise InputError(f"{file} is of an unfinished training; continue it with --resume, or remove it")
-    data = _data_card(root, manifest, images)
+    data = data_card(root, manifest, images)
     try:
         learn, history, origin = fit(manifest, recipe, file, data["fingerprint"], cbs)
     except KeyboardInterrupt:
@@ -358,7 +362,8 @@ def train_run(
         return Path(out)
     bundle = make_bundle(learn.model, recipe, 0.5, origin, data)
     predictions = predict(bundle, manifest[manifest.split != "train"])
-    write_run(root, manifest, images, recipe, bundle, predictions, history, out)
+    with whole_folder(out) as folder:
+        write_run(root, manifest, images, recipe, bundle, predictions, history, folder)
     file.unlink(missing_ok=True)
     return Path(out)
 
