@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['BUNDLE_FORMAT', 'Bundle', 'make_bundle', 'save_bundle', 'load_bundle', 'predict']
 
-# %% ../nbs/bundle.ipynb #4bcb8ca8
+# %% ../nbs/bundle.ipynb #914eb400
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -125,10 +126,11 @@ def load_bundle(
         ) from e
     return Bundle(model.eval().to(memory_format=torch.channels_last), card)
 
-# %% ../nbs/bundle.ipynb #9ce8946f
+# %% ../nbs/bundle.ipynb #76d6d01f
 def predict(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Which images; its `path` (and, where present, the columns below) is used
+    change: Callable | None = None,  # What to do to the images first: (B, 3, H, W) in [0, 1] to the same
 ) -> pd.DataFrame:  # `path`, `patient`, `split`, `label`, and `p_CLASS` for each class; same rows, same index
     "Class probabilities (softmax of the logits) for each image, with a progress bar."
     from fastprogress.fastprogress import progress_bar
@@ -136,10 +138,14 @@ def predict(
     model, card = bundle.model, bundle.card
     loader = make_loader(manifest.path, card["size"], card["resize"])
     device = next(model.parameters()).device
+    batches = []
     with torch.inference_mode():
-        batches = [
-            model(x.as_subclass(torch.Tensor).to(device)).softmax(1).cpu() for (x,) in progress_bar(loader, leave=False)
-        ]
+        for (x,) in progress_bar(loader, leave=False):
+            x = x.as_subclass(torch.Tensor).to(device)
+            if change:
+                mean, std = (torch.tensor(card[name], device=device)[:, None, None] for name in ("mean", "std"))
+                x = (change((x * std + mean).clamp(0, 1)) - mean) / std
+            batches.append(model(x.contiguous(memory_format=torch.channels_last)).softmax(1).cpu())
     probabilities = pd.DataFrame(
         torch.cat(batches).numpy(), columns=[f"p_{c}" for c in bundle.classes], index=manifest.index
     )

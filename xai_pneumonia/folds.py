@@ -20,7 +20,7 @@ from .models import make_ensemble
 from .recipes import Recipe
 from .train import data_card, read_run, train_run, write_run
 
-# %% ../nbs/folds.ipynb #c4d1430e
+# %% ../nbs/folds.ipynb #502b01a0
 def fold_table(
     runs: list,  # Runs of the folds, as `read_run` gives them
 ) -> pd.DataFrame:  # A row a fold, then `mean` and `sd`
@@ -72,6 +72,7 @@ def _write_ensemble(root, manifest, images, recipe, runs, folder):
     bundle = make_bundle(model, recipe, 0.5, origin, data, len(bundles))
     unseen = [run.predictions[run.predictions.split == "valid"] for run in runs]
     predictions = pd.concat([*unseen, predict(bundle, asked[asked.split == "test"])], ignore_index=True)
+    perturbed = pd.concat([run.perturbed for run in runs], ignore_index=True)
     history = pd.concat([run.history.assign(fold=i) for i, run in enumerate(runs, start=1)], ignore_index=True)
-    write_run(root, asked, images, recipe, bundle, predictions, history, folder)
+    write_run(root, asked, images, recipe, bundle, predictions, perturbed, history, folder)
     fold_table(runs).to_csv(folder / "folds.csv")

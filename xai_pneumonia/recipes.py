@@ -130,6 +130,9 @@ RECIPES = {
     ),
 }
 
+# %% ../nbs/recipes.ipynb #196fb5cd
+RECIPES["flagship"] = Recipe(zoom=1.3, lighting=0.3, gamma=0.4, border=0.15, epochs=4, precision="bf16")
+
 # %% ../nbs/recipes.ipynb #df6a27f1
 _PLAIN = Recipe(
     optimizer="adam",

@@ -22,7 +22,7 @@ from .gradcam import OUTCOMES, explain, gallery, localisation, plot_top_losses
 from .bundle import load_bundle
 from .train import Run, plot_history
 
-# %% ../nbs/06_report.ipynb #c10f7419
+# %% ../nbs/06_report.ipynb #56018be6
 def _localisation(run, bundle):
     "Of the diseased test images, where their masks are known; else None."
     if "lesion_mask" not in run.manifest:
@@ -39,7 +39,7 @@ def run_metrics(
     located = _localisation(run, bundle)
     rows = None if located is None else json.loads(located.to_json(orient="records"))
     metrics = evaluate(run.predictions, bundle.card["threshold"])
-    return metrics | {"threshold_from": "valid (Youden)", "localisation": rows}
+    return metrics | {"threshold_from": "valid, as it is and perturbed (Youden)", "localisation": rows}
 
 # %% ../nbs/06_report.ipynb #8b4112f7
 def class_rows(
@@ -109,7 +109,7 @@ def run_figures(
         plt.close(figure)  # they stay usable, but are not shown a second time at the end of a notebook cell
     return figures
 
-# %% ../nbs/06_report.ipynb #a4288541
+# %% ../nbs/06_report.ipynb #5915fd4d
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title>
@@ -130,7 +130,7 @@ peak memory {{ environment.peak_memory_gib }} GiB.</p>
 {{ figure("history") }}
 <h2>Results</h2>
 <p>Pneumonia is said where 1 &minus; p(NORMAL) is at least the threshold {{ "%.4f"|format(metrics.threshold) }}, chosen on the
-validation images (Youden's index) and then left alone. Intervals are 95 %, by bootstrap over patients; where a share is 0 or 1,
+validation images, as they are and perturbed (Youden's index), and then left alone. Intervals are 95 %, by bootstrap over patients; where a share is 0 or 1,
 Wilson's. A fall from validation to test is a shift between the two sets, and more to be believed than either figure alone.</p>
 {% for name, table in tables %}<h3>{{ name }}</h3><div class="wide">{{ table }}</div>{% endfor %}
 {{ figure("confusion") }}{{ figure("roc") }}{{ figure("pr") }}{{ figure("scores") }}

@@ -7,7 +7,7 @@ __all__ = ['OPTIMIZERS', 'FixBatchNorm', 'WeightedCrossEntropy', 'auroc', 'make_
            'plot_learning_rates', 'checkpoint_file', 'data_card', 'write_run', 'train_run', 'Run', 'read_run',
            'example_run']
 
-# %% ../nbs/02_train.ipynb #083f5639
+# %% ../nbs/02_train.ipynb #bca92114
 import hashlib
 import json
 import os
@@ -45,6 +45,7 @@ from .devices import Bf16, autocast, is_first, shared
 from .evaluate import is_pneumonia, pneumonia_score, read_predictions, youden_threshold
 from .features import feature_learner, has_few_views
 from .models import FrozenClassifier, load_backbone, make_model, split_groups
+from .perturb import predict_perturbed
 from .recipes import RECIPES, Recipe
 
 # %% ../nbs/02_train.ipynb #12c02bc4
@@ -263,7 +264,7 @@ def plot_learning_rates(
     ax.legend(frameon=False)
     return fig
 
-# %% ../nbs/02_train.ipynb #690be077
+# %% ../nbs/02_train.ipynb #b297938d
 def _peak_memory_gib():
     "Largest resident memory of this process so far; None where the system does not tell (Windows)."
     try:
@@ -321,13 +322,14 @@ def write_run(
     manifest: pd.DataFrame,  # Its manifest, split
     images: pd.DataFrame,  # `inspect_images(manifest)`
     recipe: Recipe,  # What was done
-    bundle: Bundle,  # The trained model; its threshold is chosen here, on the validation rows (Youden)
+    bundle: Bundle,  # The trained model
     predictions: pd.DataFrame,  # For validation and test images
+    perturbed: pd.DataFrame,  # For perturbed validation images: see `predict_perturbed`
     history: pd.DataFrame,  # A row an epoch
     folder: Path,  # Gets the files
 ):
-    "Write the files of a run folder."
-    valid, card = predictions[predictions.split == "valid"], bundle.card
+    "Choose the threshold, on validation images as they are and perturbed (Youden), and write the files of a run folder."
+    valid, card = pd.concat([predictions[predictions.split == "valid"], perturbed]), bundle.card
     card["threshold"] = youden_threshold(is_pneumonia(valid), pneumonia_score(valid))
     save_bundle(bundle, folder)
     choices = asdict(recipe) | {"weights": Path(recipe.weights).name}
@@ -337,6 +339,7 @@ def write_run(
     audit(manifest, images).to_csv(folder / "audit.csv", index=False)
     write_manifest(manifest, folder / "manifest.csv", image_root(root))
     relative_paths(predictions, image_root(root)).to_csv(folder / "predictions.csv", index=False)
+    relative_paths(perturbed, image_root(root)).to_csv(folder / "perturbed.csv", index=False)
 
 
 def train_run(
@@ -362,12 +365,13 @@ def train_run(
         return Path(out)
     bundle = make_bundle(learn.model, recipe, 0.5, origin, data)
     predictions = predict(bundle, manifest[manifest.split != "train"])
+    perturbed = predict_perturbed(bundle, manifest[manifest.split == "valid"])
     with whole_folder(out) as folder:
-        write_run(root, manifest, images, recipe, bundle, predictions, history, folder)
+        write_run(root, manifest, images, recipe, bundle, predictions, perturbed, history, folder)
     file.unlink(missing_ok=True)
     return Path(out)
 
-# %% ../nbs/02_train.ipynb #2506df6e
+# %% ../nbs/02_train.ipynb #f0c032f5
 @dataclass(frozen=True)
 class Run:
     "A finished run, read back."
@@ -376,6 +380,7 @@ class Run:
     environment: dict  # environment.json
     manifest: pd.DataFrame  # manifest.csv, paths joined with the data folder
     predictions: pd.DataFrame  # predictions.csv, likewise
+    perturbed: pd.DataFrame  # perturbed.csv, likewise
     history: pd.DataFrame  # history.csv
 
     @property
@@ -395,7 +400,7 @@ def read_run(
 ) -> Run:  # Raises `InputError` if a file is missing, or the images are not in `root`
     "Read a run folder."
     folder = Path(folder)
-    names = ("environment.json", "manifest.csv", "predictions.csv", "history.csv")
+    names = ("environment.json", "manifest.csv", "predictions.csv", "perturbed.csv", "history.csv")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise InputError(
@@ -404,15 +409,17 @@ def read_run(
     root = image_root(root)
     manifest = read_csv(folder / "manifest.csv", root)
     predictions = read_predictions(folder / "predictions.csv")
-    predictions["path"] = [str(root / p) for p in predictions.path]
+    perturbed = pd.read_csv(folder / "perturbed.csv", dtype={"patient": str})  # an image has several rows in it
+    for table in (predictions, perturbed):
+        table["path"] = [str(root / p) for p in table.path]
     environment = json.loads((folder / names[0]).read_text(encoding="utf-8"))
-    return Run(folder, environment, manifest, predictions, pd.read_csv(folder / names[3]))
+    return Run(folder, environment, manifest, predictions, perturbed, pd.read_csv(folder / "history.csv"))
 
-# %% ../nbs/02_train.ipynb #b3910730
+# %% ../nbs/02_train.ipynb #5719e17b
 def _code_hash():
     "Hash of the source files that determine what a phantom run contains."
     folder = Path(find_spec("xai_pneumonia").origin).parent  # `__file__` is not known in a notebook
-    names = "core images audit augment data evaluate phantom recipes models bundle checkpoint features devices train"
+    names = "core images audit augment data evaluate phantom recipes models bundle perturb checkpoint features devices train"
     return hashlib.sha256("".join(sha256(folder / f"{name}.py") for name in names.split()).encode()).hexdigest()[:16]
 
 
