@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['has_few_views', 'split_head', 'feature_learner']
 
-# %% ../nbs/features.ipynb #988d8113
+# %% ../nbs/features.ipynb #743632f5
 from contextlib import contextmanager, nullcontext
 
 import torch
+from fastai.callback.data import WeightedDL
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.torch_basics import ItemTransform
@@ -36,7 +37,7 @@ def split_head(
     cut = learns.index(True)
     return nn.Sequential(body, *head[:cut]), head[cut:]
 
-# %% ../nbs/features.ipynb #691c89a2
+# %% ../nbs/features.ipynb #f036c906
 @contextmanager
 def _random_states_kept():
     states = random_states()
@@ -90,7 +91,10 @@ def feature_learner(
             plain = learn.dls.valid.new(dataset=old.dataset, after_batch=_not_random(old.after_batch))
             features = _compute(fixed, plain, views, precision or nullcontext())
             items = list(enumerate(torch.tensor([int(y) for y in old.dataset.tls[1]])))
-            loaders.append(old.new(dataset=items, after_item=None, after_batch=[_LookUp(features)], num_workers=0))
+            options = {"after_item": None, "after_batch": [_LookUp(features)], "num_workers": 0}
+            if isinstance(old, WeightedDL):  # fastai's `new` forgets them
+                options["wgts"] = old.wgts
+            loaders.append(old.new(dataset=items, **options))
     for new, old in zip(loaders, learn.dls.loaders, strict=True):
         new.rng = old.rng
     dls = DataLoaders(*loaders, device=learn.dls.device)

@@ -20,7 +20,7 @@ from .models import make_ensemble
 from .recipes import Recipe
 from .train import data_card, read_run, train_run, write_run
 
-# %% ../nbs/folds.ipynb #502b01a0
+# %% ../nbs/folds.ipynb #1630ae70
 def fold_table(
     runs: list,  # Runs of the folds, as `read_run` gives them
 ) -> pd.DataFrame:  # A row a fold, then `mean` and `sd`
@@ -45,7 +45,7 @@ def train_folds(
     k: int,  # How many folds, at least 2
     out: str | Path,  # The run folder to make; must not exist, or be empty
     resume: bool = False,  # Continue an earlier call that was interrupted: finished folds are kept
-    cbs: list = (),  # More fastai callbacks
+    cbs: list = (),  # More fastai callbacks, for each fold
 ) -> Path:  # The run folder of the ensemble; `folds/` in it holds those of its members
     "k-fold cross-validation by patient, and the ensemble of its models."
     out = check_new_folder(out)

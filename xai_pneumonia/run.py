@@ -65,22 +65,14 @@ def choose_recipe(
         changes = {"frozen_epochs": 0, "batchnorm": "moving"} | changes
     return change_recipe(recipe, changes)
 
-# %% ../nbs/07_run.ipynb #2bd0dc69
+# %% ../nbs/07_run.ipynb #2a6559bd
 def _new_run_folder(root):
     "runs/NAME-DATE-TIME in the working directory."
     return Path("runs") / f"{Path(root).resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def train(
-    path: str | Path | None = None,  # A data folder; None: `$XAI_PNEUMONIA_DATA`, else the phantom
-    out: str | Path | None = None,  # The run folder to make; None: runs/NAME-DATE-TIME
-    recipe: Recipe | str | None = None,  # A recipe, its name, or a TOML file; None: the recipe for this data
-    resume: bool = False,  # Continue what was interrupted in the same `out`, if there is something
-    folds: int = 0,  # Cross-validate with so many folds, for an ensemble; 0: train once
-    track: str | None = None,  # Follow the training with mlflow or tensorboard, too
-    **changes,  # Recipe fields to change, such as task="3class", weights="w.pth", epochs=2
-) -> tuple[Path, Path]:  # The run folder and the data folder; raises `InputError` for what the user can mend
-    "Audit, split and train."
+def _train(path, out, recipe, resume, folds, track, **changes):
+    "Run folder, data folder, and the trackers that wait for the finished folder."
     if out is not None:
         check_new_folder(out)
     elif resume:
@@ -95,23 +87,44 @@ def train(
     _step(2, f"training: {recipe.backbone}, weights {Path(recipe.weights).name}, task {recipe.task}")
     trackers = [tracker(track, recipe, out)] if track and is_first() else []
     if folds:
-        train_folds(root, manifest, images, recipe, folds, out, resume, trackers)
+        train_folds(root, manifest, images, recipe, folds, out, resume)
     else:
         train_run(root, manifest, images, recipe, out, resume, trackers)
+    return out, root, trackers
+
+
+def train(
+    path: str | Path | None = None,  # A data folder; None: `$XAI_PNEUMONIA_DATA`, else the phantom
+    out: str | Path | None = None,  # The run folder to make; None: runs/NAME-DATE-TIME
+    recipe: Recipe | str | None = None,  # A recipe, its name, or a TOML file; None: the recipe for this data
+    resume: bool = False,  # Continue what was interrupted in the same `out`, if there is something
+    folds: int | None = None,  # Cross-validate with so many folds, for an ensemble; None: train once
+    track: str | None = None,  # Follow the training with mlflow or tensorboard, too
+    **changes,  # Recipe fields to change, such as task="3class", weights="w.pth", epochs=2
+) -> tuple[Path, Path]:  # The run folder and the data folder; raises `InputError` for what the user can mend
+    "Audit, split and train."
+    folder, root, trackers = _train(path, out, recipe, resume, folds, track, **changes)
     for each in trackers:
-        each.log_folder(out)
-    return out, root
+        each.log_folder(folder)
+    return folder, root
 
 
 def run(
     path: str | Path | None = None,  # A data folder; None: `$XAI_PNEUMONIA_DATA`, else the phantom
     out: str | Path | None = None,  # The run folder to make; None: runs/NAME-DATE-TIME
     recipe: Recipe | str | None = None,  # A recipe, its name, or a TOML file; None: the recipe for this data
-    **options,  # As `train` takes them
+    resume: bool = False,  # Continue what was interrupted in the same `out`, if there is something
+    folds: int | None = None,  # Cross-validate with so many folds, for an ensemble; None: train once
+    track: str | None = None,  # Follow the training with mlflow or tensorboard, too
+    **changes,  # Recipe fields to change, such as task="3class", weights="w.pth", epochs=2
 ) -> Path:  # The run folder, with report.html; raises `InputError` for what the user can mend
     "Audit, split, train, evaluate, explain, report."
-    folder, root = train(path, out, recipe, **options)
-    return report_run(folder, root) if is_first() else folder
+    folder, root, trackers = _train(path, out, recipe, resume, folds, track, **changes)
+    if is_first():
+        report_run(folder, root)
+    for each in trackers:
+        each.log_folder(folder)
+    return folder
 
 
 def report_run(
