@@ -12,9 +12,9 @@ from nbclient import NotebookClient
 
 
 def is_noise(output) -> bool:
-    "Warnings on stderr, and the empty HTML that a finished progress bar leaves."
+    "Warnings on stderr, and what progress bars leave: empty HTML, and fastai's table of epochs with its times."
     html = output.get("data", {}).get("text/html")
-    return output.get("name") == "stderr" or (html is not None and "<table" not in html)
+    return output.get("name") == "stderr" or (html is not None and ("<table" not in html or "fastprogress" in html))
 
 
 def execute(path: Path):

@@ -135,7 +135,7 @@ def holm(
     corrected = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
     return corrected[np.argsort(order)]
 
-# %% ../nbs/compare.ipynb #d8fee0ba
+# %% ../nbs/compare.ipynb #7c32cb3e
 def compare(
     models: dict[str, pd.DataFrame],  # Name: predictions, all of the same images
     thresholds: dict[str, float],  # Name: pneumonia when score >= this
@@ -156,10 +156,11 @@ def plot_forest(
     table: pd.DataFrame,  # As `compare` gives it
 ):  # Matplotlib figure
     "Differences of AUROC with their intervals, one line a pair."
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
 
-    fig = Figure(figsize=(6, 0.8 + 0.35 * len(table)), dpi=80, layout="constrained")
-    ax, at = fig.subplots(), np.arange(len(table))[::-1]
+    fig, ax = plt.subplots(figsize=(6, 0.8 + 0.35 * len(table)), dpi=80, layout="constrained")
+    plt.close(fig)  # a notebook would show an open figure a second time
+    at = np.arange(len(table))[::-1]
     errors = [table.difference - table.low, table.high - table.difference]
     ax.errorbar(table.difference, at, xerr=errors, fmt="s", color="black", capsize=3, ms=5)
     ax.axvline(0, color="0.6", lw=1)
