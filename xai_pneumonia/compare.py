@@ -135,7 +135,7 @@ def holm(
     corrected = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
     return corrected[np.argsort(order)]
 
-# %% ../nbs/compare.ipynb #7c32cb3e
+# %% ../nbs/compare.ipynb #c6503467
 def compare(
     models: dict[str, pd.DataFrame],  # Name: predictions, all of the same images
     thresholds: dict[str, float],  # Name: pneumonia when score >= this
@@ -165,7 +165,7 @@ def plot_forest(
     ax.errorbar(table.difference, at, xerr=errors, fmt="s", color="black", capsize=3, ms=5)
     ax.axvline(0, color="0.6", lw=1)
     ax.set_yticks(at, [f"{a} - {b}" for a, b in zip(table.a, table.b, strict=True)])
-    ax.set_xlabel("difference of AUROC, 95 % interval")
+    ax.set(xlabel="difference of AUROC, 95 % interval", ylim=(-0.6, len(table) - 0.4))
     return fig
 
 
