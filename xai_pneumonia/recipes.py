@@ -156,15 +156,13 @@ RECIPES |= {
     "sampler_resnet50_none": replace(_sampler, sampler="all"),
 }
 
-# %% ../nbs/recipes.ipynb #6ae7427f
+# %% ../nbs/recipes.ipynb #2cbcdb7c
 _three = replace(
     _FROZEN, task="3class", head="dense", batch_size=100, frozen_epochs=50, rotate=144.0, vertical_flip=True, valid=0.2
 )
 RECIPES |= {
     "mobilenetv2_3class": _three,
-    "mobilenetv2_3class_finetuned": replace(
-        _three, epochs=10, lr=(1e-5, 1e-5, 1e-5), trained_blocks=2, batchnorm="fixed"
-    ),
+    "mobilenetv2_3class_finetuned": replace(_three, epochs=10, lr=(1e-5, 1e-5, 1e-5), trained_blocks=2),
 }
 
 # %% ../nbs/recipes.ipynb #5daa4650
