@@ -4,12 +4,12 @@ One row for each recipe, backbone, choice of weights, number of members and seed
 `command` is what one would type to repeat it.
 """
 
-import json
 import sys
 from pathlib import Path
 
 import pandas as pd
 
+from xai_pneumonia.bundle import load_card
 from xai_pneumonia.evaluate import evaluate
 from xai_pneumonia.recipes import RECIPES, recipe_from_json
 from xai_pneumonia.train import read_run
@@ -48,7 +48,7 @@ def figures(split, of) -> dict:
 def row(name, data, folder) -> dict:
     run = read_run(folder, data)
     recipe = recipe_from_json((Path(folder) / "recipe.json").read_text(encoding="utf-8"))
-    card = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+    card = load_card(folder)
     metrics, members = evaluate(run.predictions, card["threshold"]), card.get("members", 1)
     line, changes = command(name, recipe, members)
     environment = run.environment

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'STALLED', 'random_states', 'set_random_states', 'Checkpoint']
 
-# %% ../nbs/checkpoint.ipynb #b1e2aec7
+# %% ../nbs/checkpoint.ipynb #a1b85a47
 import io
 import json
 import random
@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.core import Callback, CancelEpochException, CancelFitException
-from fastai.torch_core import rank_distrib
 from fastcore.basics import noop
 from fastcore.foundation import L
 from torch import nn
 
 from .core import InputError, whole_file
+from .devices import is_first
 from .recipes import Recipe
 
 # %% ../nbs/checkpoint.ipynb #5b19ab6b
@@ -53,7 +53,7 @@ def set_random_states(
         dl.rng = random.Random()
         dl.rng.setstate(states["loader"])
 
-# %% ../nbs/checkpoint.ipynb #d5f48933
+# %% ../nbs/checkpoint.ipynb #c3a9d4ba
 COLUMNS = ["train_loss", "train_accuracy", "train_auroc", "valid_loss", "accuracy", "auroc"]  # of a history
 STALLED = 3  # epochs without a lower validation loss, after which the schedule `plateau` halves the rate
 
@@ -168,7 +168,7 @@ class Checkpoint(Callback):
         self._slow_down(better)
         out_of_patience = self.recipe.patience and self.wait >= self.recipe.patience
         self.ended = out_of_patience or self.done == self.n_epoch
-        if self.file and not rank_distrib():
+        if self.file and is_first():
             self._save()
         if out_of_patience:
             print(f"training stopped after epoch {self.done}: no lower validation loss for {self.wait} epochs")

@@ -35,7 +35,7 @@ class _Group(click.Group):
 def main():
     "Explainable pneumonia detection on chest X-rays. Research software, never a diagnosis."
 
-# %% ../nbs/08_cli.ipynb #75fc0c6a
+# %% ../nbs/08_cli.ipynb #da608cf0
 def _training(command):
     "The arguments that `run` and `train` share."
     options = [
@@ -82,7 +82,7 @@ def run(data, out, task, weights, recipe, changes, **options):
     """
     from xai_pneumonia.run import run as run_all
 
-    run_all(data, out, recipe, **options, **_changes(task, weights, changes))
+    run_all(data, out, recipe=recipe, **options, **_changes(task, weights, changes))
 
 
 @main.command()

@@ -65,13 +65,13 @@ def choose_recipe(
         changes = {"frozen_epochs": 0, "batchnorm": "moving"} | changes
     return change_recipe(recipe, changes)
 
-# %% ../nbs/07_run.ipynb #2a6559bd
+# %% ../nbs/07_run.ipynb #8687d7d5
 def _new_run_folder(root):
     "runs/NAME-DATE-TIME in the working directory."
     return Path("runs") / f"{Path(root).resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _train(path, out, recipe, resume, folds, track, **changes):
+def _train(path=None, out=None, recipe=None, resume=False, folds=None, track=None, **changes):
     "Run folder, data folder, and the trackers that wait for the finished folder."
     if out is not None:
         check_new_folder(out)
@@ -112,14 +112,10 @@ def train(
 def run(
     path: str | Path | None = None,  # A data folder; None: `$XAI_PNEUMONIA_DATA`, else the phantom
     out: str | Path | None = None,  # The run folder to make; None: runs/NAME-DATE-TIME
-    recipe: Recipe | str | None = None,  # A recipe, its name, or a TOML file; None: the recipe for this data
-    resume: bool = False,  # Continue what was interrupted in the same `out`, if there is something
-    folds: int | None = None,  # Cross-validate with so many folds, for an ensemble; None: train once
-    track: str | None = None,  # Follow the training with mlflow or tensorboard, too
-    **changes,  # Recipe fields to change, such as task="3class", weights="w.pth", epochs=2
+    **options,  # `recipe`, `resume`, `folds`, `track` and recipe fields to change, as `train` takes them
 ) -> Path:  # The run folder, with report.html; raises `InputError` for what the user can mend
     "Audit, split, train, evaluate, explain, report."
-    folder, root, trackers = _train(path, out, recipe, resume, folds, track, **changes)
+    folder, root, trackers = _train(path, out, **options)
     if is_first():
         report_run(folder, root)
     for each in trackers:
