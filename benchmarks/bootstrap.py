@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
-from xai_pneumonia.evaluate import METRICS, bootstrap, is_pneumonia, pneumonia_score
+from xai_pneumonia.evaluate import METRICS, bootstrap
+from xai_pneumonia.predictions import is_pneumonia, pneumonia_score
 
 
 def simulated(n_images: int = 624, n_patients: int = 428, seed: int = 0) -> pd.DataFrame:
@@ -24,26 +25,33 @@ def simulated(n_images: int = 624, n_patients: int = 428, seed: int = 0) -> pd.D
     return pd.DataFrame(columns | {"p_NORMAL": 1 - p, "p_PNEUMONIA": p})
 
 
+def calibration_error(y: np.ndarray, score: np.ndarray, w: np.ndarray) -> float:
+    "Expected calibration error in ten bins, which scikit-learn does not have."
+    bins = np.minimum((score * 10).astype(int), 9)
+    return np.abs(np.bincount(bins, w * (score - y), 10)).sum() / w.sum()
+
+
 def loop(preds: pd.DataFrame, threshold: float, n_boot: int, seed: int) -> np.ndarray:
     "The same replicates, one resample and one scikit-learn call at a time."
     y, score = is_pneumonia(preds), pneumonia_score(preds)
     called = score >= threshold
+    of_decisions = [
+        lambda w: sk.accuracy_score(y, called, sample_weight=w),
+        lambda w: sk.recall_score(y, called, sample_weight=w),
+        lambda w: sk.recall_score(~y, ~called, sample_weight=w),
+        lambda w: sk.precision_score(y, called, sample_weight=w),
+        lambda w: sk.precision_score(~y, ~called, sample_weight=w),
+        lambda w: sk.balanced_accuracy_score(y, called, sample_weight=w),
+        lambda w: sk.f1_score(y, called, sample_weight=w),
+        lambda w: sk.matthews_corrcoef(y, called, sample_weight=w),
+    ]
+    of_scores = [sk.roc_auc_score, sk.average_precision_score, sk.brier_score_loss, sk.log_loss]
     code, unique = pd.factorize(preds["patient"])
     n, rng, rows = len(unique), np.random.default_rng(seed), []
     for _ in range(n_boot):
         w = rng.multinomial(n, np.full(n, 1 / n))[code]
-        rows.append(
-            [
-                sk.accuracy_score(y, called, sample_weight=w),
-                sk.recall_score(y, called, sample_weight=w),
-                sk.recall_score(~y, ~called, sample_weight=w),
-                sk.precision_score(y, called, sample_weight=w),
-                sk.precision_score(~y, ~called, sample_weight=w),
-                sk.f1_score(y, called, sample_weight=w),
-                sk.roc_auc_score(y, score, sample_weight=w),
-                sk.average_precision_score(y, score, sample_weight=w),
-            ]
-        )
+        row = [metric(w) for metric in of_decisions] + [metric(y, score, sample_weight=w) for metric in of_scores]
+        rows.append([*row, calibration_error(y, score, w)])
     return np.array(rows)
 
 

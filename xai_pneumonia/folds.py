@@ -5,22 +5,23 @@
 # %% auto #0
 __all__ = ['fold_table', 'train_folds']
 
-# %% ../nbs/folds.ipynb #9bb0bd4d
+# %% ../nbs/folds.ipynb #8d4788a6
 import os
 from pathlib import Path
 
 import pandas as pd
 
 from .bundle import load_bundle, make_bundle, predict
+from .calibrate import uncalibrated
 from .core import InputError, check_new_folder, whole_folder
 from .data import fold_patients
 from .devices import is_first
-from .evaluate import is_pneumonia, pneumonia_score
+from .predictions import is_pneumonia, pneumonia_score
 from .models import make_ensemble
 from .recipes import Recipe
 from .train import data_card, read_run, train_run, write_run
 
-# %% ../nbs/folds.ipynb #1630ae70
+# %% ../nbs/folds.ipynb #fabcde24
 def fold_table(
     runs: list,  # Runs of the folds, as `read_run` gives them
 ) -> pd.DataFrame:  # A row a fold, then `mean` and `sd`
@@ -70,9 +71,9 @@ def _write_ensemble(root, manifest, images, recipe, runs, folder):
     asked = manifest.assign(split=manifest.split.replace("train", "valid"))  # each by a model that has not seen it
     data, origin = data_card(root, asked, images), bundles[0].card["initial_weights"]
     bundle = make_bundle(model, recipe, 0.5, origin, data, len(bundles))
-    unseen = [run.predictions[run.predictions.split == "valid"] for run in runs]
+    unseen = [uncalibrated(run.predictions[run.predictions.split == "valid"]) for run in runs]
     predictions = pd.concat([*unseen, predict(bundle, asked[asked.split == "test"])], ignore_index=True)
-    perturbed = pd.concat([run.perturbed for run in runs], ignore_index=True)
+    perturbed = pd.concat([uncalibrated(run.perturbed) for run in runs], ignore_index=True)
     history = pd.concat([run.history.assign(fold=i) for i, run in enumerate(runs, start=1)], ignore_index=True)
     write_run(root, asked, images, recipe, bundle, predictions, perturbed, history, folder)
     fold_table(runs).to_csv(folder / "folds.csv")

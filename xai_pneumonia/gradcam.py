@@ -7,7 +7,7 @@ __all__ = ['METHODS', 'CELLS', 'OUTCOMES', 'class_activation_maps', 'scale_maps'
            'plot_explanations', 'outcomes', 'gallery', 'top_losses', 'plot_top_losses', 'read_mask', 'hits_and_energy',
            'localisation']
 
-# %% ../nbs/04_gradcam.ipynb #e18e13ce
+# %% ../nbs/04_gradcam.ipynb #fd0b78b0
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -21,10 +21,12 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 from torch.nn.functional import interpolate
 
+from .bundle import Bundle
+from .calibrate import calibrate
 from .core import InputError
 from .data import make_loader
-from .evaluate import decisions, wilson
-from .bundle import Bundle
+from .evaluate import wilson
+from .thresholds import decisions
 
 # %% ../nbs/04_gradcam.ipynb #bd9d51cb
 METHODS = {  # name: pytorch-grad-cam's class; all need the feature map and its gradient only
@@ -120,7 +122,7 @@ def scale_maps(
     maps = _stretch(torch.from_numpy(np.ascontiguousarray(raw, dtype=np.float32)))
     return _stretch(interpolate(maps[:, None], (size, size), mode="bilinear", align_corners=False)[:, 0]).numpy()
 
-# %% ../nbs/04_gradcam.ipynb #20c6e5f8
+# %% ../nbs/04_gradcam.ipynb #1f471616
 @dataclass(frozen=True)
 class Explanation:
     "Maps for the images of a table, row by row."
@@ -159,9 +161,8 @@ def explain(
     images, raw, targets, logits = map(np.concatenate, zip(*found, strict=True))
     probabilities = torch.from_numpy(logits).softmax(1).numpy().astype(float)
     table = rows.assign(target=[bundle.classes[t] for t in targets])
-    return Explanation(
-        table.assign(**{f"p_{c}": probabilities[:, i] for i, c in enumerate(bundle.classes)}), images, raw
-    )
+    table = table.assign(**{f"p_{c}": probabilities[:, i] for i, c in enumerate(bundle.classes)})
+    return Explanation(calibrate(table, bundle.calibration), images, raw)
 
 # %% ../nbs/04_gradcam.ipynb #d10bb064
 def plot_overlay(

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['CHOICES', 'RECIPES', 'Recipe', 'change_recipe', 'recipe_from_json', 'find_recipe', 'parse_change', 'differences']
 
-# %% ../nbs/recipes.ipynb #d3b31609
+# %% ../nbs/recipes.ipynb #bf1d6301
 import json
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from .calibrate import METHODS
 from .core import InputError
 from .data import TASKS
 
@@ -20,7 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# %% ../nbs/recipes.ipynb #d082a53e
+# %% ../nbs/recipes.ipynb #2c73345a
 CHOICES = {  # fields whose value is one of a few words
     "task": tuple(TASKS),
     "head": ("linear", "fastai", "dense", "imagenet"),
@@ -31,6 +32,7 @@ CHOICES = {  # fields whose value is one of a few words
     "schedule": ("one_cycle", "constant", "plateau"),
     "keep": ("best", "last", "mean"),
     "precision": ("fp32", "bf16"),
+    "calibration": METHODS,
 }
 
 
@@ -74,6 +76,8 @@ class Recipe:
     patience: int = 0  # End a stage after so many epochs without a lower validation loss; 0: never
     keep: str = "best"  # Weights to keep: best (lowest validation loss), last, or mean (of the second stage's epochs)
     precision: str = "fp32"  # fp32, or bf16 (autocast: faster on processors that have it)
+    # what is fitted on validation
+    calibration: str = "platt"  # none, temperature, platt, or isotonic (binary only): see `fit_calibration`
     # the chances
     valid: float = 0.1  # Share of the training images set aside for validation
     seed: int = 42  # Of the split, the weights that are drawn, the order of batches and the augmentation
@@ -105,6 +109,10 @@ class Recipe:
             "batchnorm must be moving with weights none: there is nothing to keep",
         )
         yield one and self.task != "binary", f"output logit is for the task binary, not {self.task}; use softmax"
+        yield (
+            self.calibration == "isotonic" and self.task != "binary",
+            f"calibration isotonic is for the task binary, not {self.task}; use platt or temperature",
+        )
         yield self.pos_weight and self.task != "binary", f"pos_weight is for the task binary, not {self.task}"
         yield (
             self.sampler == "balanced" and self.pos_weight,

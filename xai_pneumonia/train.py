@@ -7,7 +7,7 @@ __all__ = ['OPTIMIZERS', 'FixBatchNorm', 'WeightedCrossEntropy', 'auroc', 'make_
            'plot_learning_rates', 'checkpoint_file', 'data_card', 'write_run', 'train_run', 'Run', 'read_run',
            'example_run']
 
-# %% ../nbs/02_train.ipynb #bca92114
+# %% ../nbs/02_train.ipynb #6ae7aa05
 import hashlib
 import json
 import os
@@ -36,13 +36,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from .audit import audit, fingerprint, inspect_images
-from .bundle import Bundle, make_bundle, predict, save_bundle
+from .bundle import Bundle, fit_decision, make_bundle, predict, save_bundle
+from .calibrate import calibrate
 from .checkpoint import COLUMNS, Checkpoint
 from .core import InputError, cache_folder, check_new_folder, seed_everything, sha256, whole_folder
 from .data import TASKS, credit, find_data, image_root, is_synthetic, make_dls
 from .data import read_csv, read_kermany, relative_paths, split_patients, write_manifest
 from .devices import Bf16, autocast, is_first, shared
-from .evaluate import is_pneumonia, pneumonia_score, read_predictions, youden_threshold
+from .predictions import read_predictions
 from .features import feature_learner, has_few_views
 from .models import FrozenClassifier, load_backbone, make_model, split_groups
 from .perturb import predict_perturbed
@@ -264,7 +265,7 @@ def plot_learning_rates(
     ax.legend(frameon=False)
     return fig
 
-# %% ../nbs/02_train.ipynb #b297938d
+# %% ../nbs/02_train.ipynb #87dbb8f7
 def _peak_memory_gib():
     "Largest resident memory of this process so far; None where the system does not tell (Windows)."
     try:
@@ -323,18 +324,19 @@ def write_run(
     images: pd.DataFrame,  # `inspect_images(manifest)`
     recipe: Recipe,  # What was done
     bundle: Bundle,  # The trained model
-    predictions: pd.DataFrame,  # For validation and test images
-    perturbed: pd.DataFrame,  # For perturbed validation images: see `predict_perturbed`
+    predictions: pd.DataFrame,  # For validation and test images, uncalibrated
+    perturbed: pd.DataFrame,  # For perturbed validation images, uncalibrated: see `predict_perturbed`
     history: pd.DataFrame,  # A row an epoch
     folder: Path,  # Gets the files
 ):
-    "Choose the threshold, on validation images as they are and perturbed (Youden), and write the files of a run folder."
-    valid, card = pd.concat([predictions[predictions.split == "valid"], perturbed]), bundle.card
-    card["threshold"] = youden_threshold(is_pneumonia(valid), pneumonia_score(valid))
+    "Fit calibration and thresholds on validation images as they are and perturbed, and write the files of a run folder."
+    valid = pd.concat([predictions[predictions.split == "valid"], perturbed])
+    bundle = fit_decision(bundle, valid, recipe.calibration)
+    predictions, perturbed = (calibrate(table, bundle.card["calibration"]) for table in (predictions, perturbed))
     save_bundle(bundle, folder)
     choices = asdict(recipe) | {"weights": Path(recipe.weights).name}
     (folder / "recipe.json").write_text(json.dumps(choices, indent=1))
-    (folder / "environment.json").write_text(json.dumps(_environment(recipe, card, history), indent=1))
+    (folder / "environment.json").write_text(json.dumps(_environment(recipe, bundle.card, history), indent=1))
     history.to_csv(folder / "history.csv", index=False)
     audit(manifest, images).to_csv(folder / "audit.csv", index=False)
     write_manifest(manifest, folder / "manifest.csv", image_root(root))
@@ -351,7 +353,7 @@ def train_run(
     resume: bool = False,  # Continue from the checkpoint of an earlier call that was interrupted, if there is one
     cbs: list = (),  # More fastai callbacks
 ) -> Path:  # The run folder, whole; of several processes the first alone writes it
-    "Train, predict validation and test, choose the threshold on validation, and save it all."
+    "Train, predict validation and test, fit calibration and thresholds on validation, and save it all."
     file = checkpoint_file(check_new_folder(out))
     if file.exists() and not resume:
         raise InputError(f"{file} is of an unfinished training; continue it with --resume, or remove it")
@@ -415,11 +417,11 @@ def read_run(
     environment = json.loads((folder / names[0]).read_text(encoding="utf-8"))
     return Run(folder, environment, manifest, predictions, perturbed, pd.read_csv(folder / "history.csv"))
 
-# %% ../nbs/02_train.ipynb #4de96857
+# %% ../nbs/02_train.ipynb #e16da204
 def _code_hash():
     "Hash of the source files that determine what a phantom run contains."
     folder = Path(find_spec("xai_pneumonia").origin).parent  # `__file__` is not known in a notebook
-    names = "core images audit augment data evaluate phantom recipes models bundle perturb checkpoint features devices train"
+    names = "core images audit augment data predictions thresholds calibrate decide phantom recipes models bundle perturb checkpoint features devices train"
     return hashlib.sha256("".join(sha256(folder / f"{name}.py") for name in names.split()).encode()).hexdigest()[:16]
 
 
