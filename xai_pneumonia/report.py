@@ -341,7 +341,7 @@ def subgroups_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         }
     )
 
-# %% ../nbs/06_report.ipynb #b95215b5
+# %% ../nbs/06_report.ipynb #3f6994a4
 def robustness_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "What other ways of taking the images do to the model."
     if metrics["robustness"] is None:
@@ -362,7 +362,7 @@ def shortcuts_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     if metrics["shortcuts"] is None:
         yield "Not measured: xai-pneumonia shortcuts RUN DATA does."
         return
-    table = pd.DataFrame(metrics["shortcuts"]).set_index("manipulation")
+    table = pd.DataFrame(metrics["shortcuts"]).set_index("manipulation").fillna({"verdict": ""})
     yield "Test images, manipulated so that a model that reads the lungs would notice, or would not."
     yield table.reset_index()
     some = run.manifest[run.manifest.split == "test"].groupby("label").head(1)
