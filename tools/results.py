@@ -31,17 +31,18 @@ def command(name, recipe, members) -> tuple[str, str]:
 def figures(split, of) -> dict:
     "The main metrics of one split, flat."
     binary, cell = of["binary"], {}
-    for metric in ("auroc", "accuracy", "sensitivity", "specificity", "f1"):
+    for metric in ("auroc", "accuracy", "sensitivity", "specificity", "f1", "brier", "ece"):
         value = binary[metric]
         if value["k"] is not None:
             cell |= {f"{split}_{metric}_k": value["k"], f"{split}_{metric}_n": value["n"]}
         cell |= {
             f"{split}_{metric}{part and '_' + part}": round(value[part or "value"], 4) for part in ("", "low", "high")
         }
-    if "classes" in of:
+    if "bacterial" in of:
         accuracy, macro = of["classes"]["accuracy"], of["classes"]["macro"]
         cell |= {f"{split}_3class_right": accuracy["correct"], f"{split}_3class_n": accuracy["support"]}
         cell |= {f"{split}_macro_f1": round(macro["f1"], 4), f"{split}_macro_auroc": round(macro["auroc"], 4)}
+        cell |= {f"{split}_bacterial_{part}": of["bacterial"]["accuracy"][part] for part in ("k", "n")}
     return cell
 
 
