@@ -145,7 +145,7 @@ def reliability(
     rows[["low", "high"]] = limits
     return rows.rename_axis("bin")
 
-# %% ../nbs/calibrate.ipynb #3544cfcd
+# %% ../nbs/calibrate.ipynb #618bd362
 def plot_reliability(
     preds: pd.DataFrame,  # Predictions of one part
     label: str = "",  # Name of the curve, such as "test"
@@ -162,6 +162,6 @@ def plot_reliability(
     for row in rows.itertuples():
         ax.annotate(row.images, (row.score, row.rate), (4, -9), textcoords="offset points", fontsize=7, color=colour)
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, zorder=0)
-    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="score (mean of a bin)", ylabel="share of pneumonia")
+    ax.set(xlim=(-0.03, 1.03), ylim=(-0.07, 1.03), xlabel="score (mean of a bin)", ylabel="share of pneumonia")
     ax.legend(loc="upper left", fontsize=8)
     return ax
