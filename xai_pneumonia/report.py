@@ -341,7 +341,7 @@ def subgroups_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         }
     )
 
-# %% ../nbs/06_report.ipynb #3f6994a4
+# %% ../nbs/06_report.ipynb #5e36848f
 def robustness_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "What other ways of taking the images do to the model."
     if metrics["robustness"] is None:
@@ -364,7 +364,14 @@ def shortcuts_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         return
     table = pd.DataFrame(metrics["shortcuts"]).set_index("manipulation").fillna({"verdict": ""})
     yield "Test images, manipulated so that a model that reads the lungs would notice, or would not."
-    yield table.reset_index()
+    interval = "{{{0}:.3f}} ({{{0}_low:.3f}} to {{{0}_high:.3f}})".format
+    shown = {
+        "AUROC": [interval("auroc").format_map(row) for row in metrics["shortcuts"]],
+        "difference": [interval("difference").format_map(row) for row in metrics["shortcuts"]],
+        "decisions changed": [f"{row['changed']}/{row['n']}" for row in metrics["shortcuts"]],
+        "change of the score": [interval("score_change").format_map(row) for row in metrics["shortcuts"]],
+    }
+    yield table[[]].assign(**shown, verdict=table.verdict).reset_index()
     some = run.manifest[run.manifest.split == "test"].groupby("label").head(1)
     yield Picture(
         "manipulations", plot_manipulations(some, resize=bundle.card["resize"]), "What was done to the images."
