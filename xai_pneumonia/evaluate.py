@@ -386,16 +386,15 @@ def metrics_table(
     rows = [(name.replace("_", " "), *(_text(cell, key) for key in _SHOWN)) for name, cell in cells.items()]
     return pd.DataFrame(rows, columns=["metric", *_SHOWN.values()]).replace({"by formula": {"undefined": ""}})
 
-# %% ../nbs/03_evaluate.ipynb #3b03cc45
+# %% ../nbs/03_evaluate.ipynb #6f098d57
 def threshold_shift(
-    preds: pd.DataFrame,  # Predictions of several splits
+    preds: pd.DataFrame,  # Predictions; `split` may be any name, and train is left out
     chosen_on: pd.DataFrame,  # Predictions of validation images, perturbed ones perhaps included
     rules: list[str] = ("youden", "sensitivity=0.95", "cost=5"),  # As `parse_rule` takes them
 ) -> pd.DataFrame:  # By rule and split: threshold, sensitivity and specificity with k, n, low and high
     "What thresholds chosen on validation reach on each split; and the best that could be chosen on the split itself."
     rows = {}
-    for split in [s for s in SPLITS[1:] if (preds["split"] == s).any()]:
-        part = preds[preds["split"] == split]
+    for split, part in preds[preds["split"] != "train"].groupby("split", sort=False):
         chosen = {rule: choose_threshold(chosen_on, rule) for rule in rules}
         if set(is_pneumonia(part)) == {True, False}:
             chosen["youden, chosen here"] = choose_threshold(part)

@@ -55,7 +55,7 @@ from .shortcuts import plot_manipulations, plot_shortcuts
 from .thresholds import decisions
 from .train import Run, plot_history
 
-# %% ../nbs/06_report.ipynb #ed58bd20
+# %% ../nbs/06_report.ipynb #529b8295
 def _rows(table: pd.DataFrame) -> list[dict]:
     "A table as plain values, None where undefined."
     return json.loads(table.to_json(orient="records"))
@@ -72,11 +72,15 @@ def _externals(run) -> dict[str, pd.DataFrame]:
     return {path.stem: read_predictions(path) for path in sorted((run.folder / "external").glob("*.csv"))}
 
 
+def _parts(run) -> dict[str, pd.DataFrame]:
+    "All predictions: valid, test, and other data by name."
+    return {split: run.predictions[run.predictions.split == split] for split in ("valid", "test")} | _externals(run)
+
+
 def _calibration(run, bundle):
-    "Brier score, log loss and calibration error of each split, before and after."
+    "Brier score, log loss and calibration error of each part, before and after."
     splits = {}
-    for split in ("valid", "test"):
-        after = run.predictions[run.predictions.split == split]
+    for split, after in _parts(run).items():
         both = {"before": uncalibrated(after), "after": after}
         measured = {
             k: binary_metrics(t, 0.5).loc[["brier", "log_loss", "ece"], ["value", "low", "high"]]
@@ -85,7 +89,7 @@ def _calibration(run, bundle):
         splits[split] = {k: json.loads(t.to_json(orient="index")) for k, t in measured.items()}
     return bundle.calibration | {"splits": splits}
 
-# %% ../nbs/06_report.ipynb #9d40e234
+# %% ../nbs/06_report.ipynb #d37168ee
 def _localisation(run, bundle):
     "Of the diseased test images, where their masks are known; else None."
     if "lesion_mask" not in run.manifest:
@@ -101,15 +105,18 @@ def run_metrics(
     bundle, preds = load_bundle(run.folder), run.predictions
     threshold, test = bundle.card["threshold"], preds[preds.split == "test"]
     chosen_on = pd.concat([preds[preds.split == "valid"], run.perturbed])
+    parts = pd.concat([part.assign(split=name) for name, part in _parts(run).items()])
+    others = {name: subgroups(t, t, threshold).reset_index().assign(data=name) for name, t in _externals(run).items()}
     conformal = {s: conformal_coverage(preds[preds.split == s], bundle.card["conformal"]) for s in ("valid", "test")}
     return evaluate(preds, threshold) | {
         "threshold_from": "valid, as it is and perturbed (Youden)",
-        "threshold_shift": _rows(threshold_shift(preds, chosen_on).reset_index()),
+        "threshold_shift": _rows(threshold_shift(parts, chosen_on).reset_index()),
         "predictive_values": _rows(predictive_values(test, threshold).reset_index()),
         "calibration": _calibration(run, bundle),
         "conformal": {split: _rows(table.reset_index()) for split, table in conformal.items()},
         "risk_coverage": aurc(risk_coverage(test, threshold)),
-        "subgroups": _rows(subgroups(test, run.manifest, threshold).reset_index()),
+        "subgroups": _rows(subgroups(test, run.manifest, threshold).reset_index().assign(data="test")),
+        "external_subgroups": [row for table in others.values() for row in _rows(table)],
         "robustness": _measured(run, "robustness"),
         "shortcuts": _measured(run, "shortcuts"),
         "external": {name: evaluate(t, threshold)["splits"]["external"] for name, t in _externals(run).items()} or None,
@@ -256,7 +263,7 @@ def results_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         "decided", plot_decided(test, threshold), "Test images drawn at random: decided rightly above, wrongly below."
     )
 
-# %% ../nbs/06_report.ipynb #14938729
+# %% ../nbs/06_report.ipynb #e8abacc1
 def _shift_table(metrics):
     rows = []
     for row in metrics["threshold_shift"]:
@@ -282,7 +289,7 @@ def calibration_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     c, rows = metrics["calibration"], []
     fitted = f"temperature {c['temperature']:.3f}, bias {np.round(c['bias'], 3).tolist()}" if "temperature" in c else ""
     yield f"Method: {c['method']}, fitted on validation images as they are and perturbed. {fitted}"
-    for split, when in ((s, w) for s in _NAMED for w in ("before", "after")):
+    for split, when in ((s, w) for s in c["splits"] for w in ("before", "after")):
         cells = c["splits"][split][when]
         shown = {
             m: "{value:.3f}".format(**v) + (" ({low:.3f} to {high:.3f})".format(**v) if v["low"] is not None else "")
@@ -324,13 +331,14 @@ def decisions_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
 
 def subgroups_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Is it as good for all?"
-    if not metrics["subgroups"]:
+    rows = metrics["subgroups"] + metrics["external_subgroups"]
+    if not rows:
         yield "The manifest says nothing of kind of pneumonia, sex, view or age."
         return
-    yield "Test images. The ill of one kind are compared with all the normal ones."
-    rows = metrics["subgroups"]
+    yield "The ill of one kind are compared with all the normal ones."
     yield pd.DataFrame(
         {
+            "data": [r["data"] for r in rows],
             "variable": [r["variable"] for r in rows],
             "value": [r["value"] for r in rows],
             "images": [r["images"] for r in rows],

@@ -197,7 +197,7 @@ def evaluate_run(
     print(f"\n{DISCLAIMER}")
     return metrics
 
-# %% ../nbs/07_run.ipynb #a91d17b9
+# %% ../nbs/07_run.ipynb #8c46b5da
 def _ask(folder, root, name, question):
     "Put a question about the test images to a run's model, and keep the table of the answers in its folder."
     finished = read_run(folder, root)
@@ -230,14 +230,15 @@ def external_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # Other data, with labels: what `read_data` takes
     name: str | None = None,  # What to call it; None: the name of the folder or file
-) -> pd.DataFrame:  # Predictions, split `external`; raises `InputError` if the labels are not those of the model
+) -> pd.DataFrame:  # Predictions, split `external`, with subtype, sex, view and age where known; raises `InputError`
     "Ask a run's model, as it is, about data from elsewhere; leaves external/NAME.csv."
     bundle, manifest = load_bundle(folder), read_data(root)
     column, classes = TASKS[bundle.card["task"]]
     unknown = set(manifest[column].map(str) if column in manifest else ["missing"]) - set(classes)
     if unknown:
         raise InputError(f"{root}: {column} {min(unknown)}; this model needs {', '.join(classes)}")
-    preds = check_predictions(predict(bundle, manifest.assign(split="external")))
+    known = manifest[[c for c in ("subtype", "sex", "view", "age") if c in manifest]]
+    preds = check_predictions(predict(bundle, manifest.assign(split="external")).join(known))
     file = Path(folder) / "external" / f"{name or Path(root).resolve().stem}.csv"
     with whole_file(file) as part:
         relative_paths(preds, image_root(root)).to_csv(part, index=False)
