@@ -55,7 +55,7 @@ from .shortcuts import plot_manipulations, plot_shortcuts
 from .thresholds import decisions
 from .train import Run, plot_history
 
-# %% ../nbs/06_report.ipynb #529b8295
+# %% ../nbs/06_report.ipynb #69e1a375
 def _rows(table: pd.DataFrame) -> list[dict]:
     "A table as plain values, None where undefined."
     return json.loads(table.to_json(orient="records"))
@@ -72,15 +72,10 @@ def _externals(run) -> dict[str, pd.DataFrame]:
     return {path.stem: read_predictions(path) for path in sorted((run.folder / "external").glob("*.csv"))}
 
 
-def _parts(run) -> dict[str, pd.DataFrame]:
-    "All predictions: valid, test, and other data by name."
-    return {split: run.predictions[run.predictions.split == split] for split in ("valid", "test")} | _externals(run)
-
-
-def _calibration(run, bundle):
+def _calibration(parts, bundle):
     "Brier score, log loss and calibration error of each part, before and after."
     splits = {}
-    for split, after in _parts(run).items():
+    for split, after in parts.items():
         both = {"before": uncalibrated(after), "after": after}
         measured = {
             k: binary_metrics(t, 0.5).loc[["brier", "log_loss", "ece"], ["value", "low", "high"]]
@@ -89,7 +84,7 @@ def _calibration(run, bundle):
         splits[split] = {k: json.loads(t.to_json(orient="index")) for k, t in measured.items()}
     return bundle.calibration | {"splits": splits}
 
-# %% ../nbs/06_report.ipynb #d37168ee
+# %% ../nbs/06_report.ipynb #2a5cb85b
 def _localisation(run, bundle):
     "Of the diseased test images, where their masks are known; else None."
     if "lesion_mask" not in run.manifest:
@@ -105,25 +100,27 @@ def run_metrics(
     bundle, preds = load_bundle(run.folder), run.predictions
     threshold, test = bundle.card["threshold"], preds[preds.split == "test"]
     chosen_on = pd.concat([preds[preds.split == "valid"], run.perturbed])
-    parts = pd.concat([part.assign(split=name) for name, part in _parts(run).items()])
-    others = {name: subgroups(t, t, threshold).reset_index().assign(data=name) for name, t in _externals(run).items()}
+    externals = _externals(run)
+    parts = {split: preds[preds.split == split] for split in ("valid", "test")} | externals
+    named = pd.concat([part.assign(split=name) for name, part in parts.items()])
+    others = {name: subgroups(t, t, threshold).reset_index().assign(data=name) for name, t in externals.items()}
     conformal = {s: conformal_coverage(preds[preds.split == s], bundle.card["conformal"]) for s in ("valid", "test")}
     return evaluate(preds, threshold) | {
         "threshold_from": "valid, as it is and perturbed (Youden)",
-        "threshold_shift": _rows(threshold_shift(parts, chosen_on).reset_index()),
+        "threshold_shift": _rows(threshold_shift(named, chosen_on).reset_index()),
         "predictive_values": _rows(predictive_values(test, threshold).reset_index()),
-        "calibration": _calibration(run, bundle),
+        "calibration": _calibration(parts, bundle),
         "conformal": {split: _rows(table.reset_index()) for split, table in conformal.items()},
         "risk_coverage": aurc(risk_coverage(test, threshold)),
         "subgroups": _rows(subgroups(test, run.manifest, threshold).reset_index().assign(data="test")),
         "external_subgroups": [row for table in others.values() for row in _rows(table)],
         "robustness": _measured(run, "robustness"),
         "shortcuts": _measured(run, "shortcuts"),
-        "external": {name: evaluate(t, threshold)["splits"]["external"] for name, t in _externals(run).items()} or None,
+        "external": {name: evaluate(t, threshold)["splits"]["external"] for name, t in externals.items()} or None,
         "localisation": _localisation(run, bundle),
     }
 
-# %% ../nbs/06_report.ipynb #540a67fe
+# %% ../nbs/06_report.ipynb #838cffe2
 @dataclass(frozen=True)
 class Picture:
     "A figure of the report."
@@ -131,6 +128,11 @@ class Picture:
     name: str  # Of its file in figures/, without .png
     figure: Figure
     caption: str
+
+
+def _with_limits(value, low, high):
+    "A value and its interval; the value alone where there is none."
+    return f"{value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
 
 
 def _interval(row, name, share=True):
@@ -201,7 +203,7 @@ def plot_decided(
         row[0].annotate(f"{name}: {chosen.sum()} of {len(right)}", (0, -0.12), xycoords="axes fraction", fontsize=9)
     return fig
 
-# %% ../nbs/06_report.ipynb #b925a9f5
+# %% ../nbs/06_report.ipynb #f692b399
 _NAMED = {"valid": "Validation", "test": "Test"}
 
 
@@ -214,10 +216,7 @@ def class_rows(
     for name, of in metrics["splits"][split]["classes"].items():
         shown = {}
         for m in ("precision", "recall", "f1", "auroc"):
-            value, low, high = of[m], of[f"{m}_low"], of[f"{m}_high"]
-            shown[m] = (
-                "" if value is None else f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else "")
-            )
+            shown[m] = "" if of[m] is None else _with_limits(of[m], of[f"{m}_low"], of[f"{m}_high"])
         counts = {c: "" if of[c] is None else str(of[c]) for c in ("correct", "predicted", "support")}
         rows[name] = shown | counts
     return pd.DataFrame(rows).T.rename_axis("class").reset_index()
@@ -263,7 +262,7 @@ def results_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         "decided", plot_decided(test, threshold), "Test images drawn at random: decided rightly above, wrongly below."
     )
 
-# %% ../nbs/06_report.ipynb #e8abacc1
+# %% ../nbs/06_report.ipynb #7abf1b10
 def _shift_table(metrics):
     rows = []
     for row in metrics["threshold_shift"]:
@@ -291,10 +290,7 @@ def calibration_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     yield f"Method: {c['method']}, fitted on validation images as they are and perturbed. {fitted}"
     for split, when in ((s, w) for s in c["splits"] for w in ("before", "after")):
         cells = c["splits"][split][when]
-        shown = {
-            m: "{value:.3f}".format(**v) + (" ({low:.3f} to {high:.3f})".format(**v) if v["low"] is not None else "")
-            for m, v in cells.items()
-        }
+        shown = {m: _with_limits(**v) for m, v in cells.items()}
         rows.append({"split": split, "calibration": when, **shown})
     yield pd.DataFrame(rows)
     test = run.predictions[run.predictions.split == "test"]
@@ -316,7 +312,7 @@ def decisions_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         "better abstain."
     )
     for split, rows in metrics["conformal"].items():
-        yield f"{_NAMED[split]}"
+        yield _NAMED[split]
         yield pd.DataFrame(rows)
     yield f"Area under the risk-coverage curve of the test images: {metrics['risk_coverage']:.4f}."
     ax = plot_risk_coverage(risk_coverage(test, metrics["threshold"]), "test")
@@ -349,7 +345,7 @@ def subgroups_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         }
     )
 
-# %% ../nbs/06_report.ipynb #5e36848f
+# %% ../nbs/06_report.ipynb #ee46a156
 def robustness_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "What other ways of taking the images do to the model."
     if metrics["robustness"] is None:
@@ -372,12 +368,16 @@ def shortcuts_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         return
     table = pd.DataFrame(metrics["shortcuts"]).set_index("manipulation").fillna({"verdict": ""})
     yield "Test images, manipulated so that a model that reads the lungs would notice, or would not."
-    interval = "{{{0}:.3f}} ({{{0}_low:.3f}} to {{{0}_high:.3f}})".format
+    rows = metrics["shortcuts"]
+
+    def column(name):
+        return [_with_limits(row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows]
+
     shown = {
-        "AUROC": [interval("auroc").format_map(row) for row in metrics["shortcuts"]],
-        "difference": [interval("difference").format_map(row) for row in metrics["shortcuts"]],
-        "decisions changed": [f"{row['changed']}/{row['n']}" for row in metrics["shortcuts"]],
-        "change of the score": [interval("score_change").format_map(row) for row in metrics["shortcuts"]],
+        "AUROC": column("auroc"),
+        "difference": column("difference"),
+        "decisions changed": [f"{row['changed']}/{row['n']}" for row in rows],
+        "change of the score": column("score_change"),
     }
     yield table[[]].assign(**shown, verdict=table.verdict).reset_index()
     some = run.manifest[run.manifest.split == "test"].groupby("label").head(1)
