@@ -26,4 +26,5 @@ $(VENV)/.installed: settings.ini setup.py | $(VENV)/bin/python
 
 $(VENV)/.development: settings.ini setup.py | $(VENV)/bin/python
 	$(BIN)/python -m pip install -e ".[dev]"
+	$(BIN)/python -m pip install --no-deps quantus==0.6.0 # its opencv-python would overwrite grad-cam's headless one
 	touch $@

@@ -7,7 +7,7 @@ __all__ = ['LABELS', 'SUBTYPES', 'HUB_NAME', 'MIN_VALID', 'TASKS', 'SYNTHETIC_NO
            'is_synthetic', 'find_data', 'parse_name', 'read_kermany', 'read_sorted', 'misnamed', 'read_keremberke',
            'read_medmnist', 'read_csv', 'read_dicom', 'image_root', 'read_data', 'relative_paths', 'write_manifest',
            'split_random', 'leaked', 'finest_class', 'split_patients', 'complete_split', 'fold_patients',
-           'balanced_subset', 'make_dls', 'make_loader', 'credit']
+           'balanced_subset', 'shuffle_training_labels', 'make_dls', 'make_loader', 'credit']
 
 # %% ../nbs/00_data.ipynb #ae386b3b
 import hashlib
@@ -574,6 +574,18 @@ def _draw_patients(rows, n, seed, what):
         patient, rest = rest
         taken.append(patient)
     return rows.index[rows.patient.isin(taken)]
+
+# %% ../nbs/00_data.ipynb #9ad59804
+def shuffle_training_labels(
+    manifest: pd.DataFrame,  # A manifest, split
+    seed: int = 42,  # Of the shuffling
+) -> pd.DataFrame:  # The same rows; `label` and `subtype` of those in `train` are another training image's
+    "Shuffle the labels of the training images; validation and test keep theirs."
+    train, columns = manifest.index[manifest.split == "train"], ["label", "subtype"]
+    shuffled = manifest.copy()
+    order = np.random.default_rng(seed).permutation(len(train))
+    shuffled.loc[train, columns] = manifest.loc[train[order], columns].to_numpy()
+    return shuffled
 
 # %% ../nbs/00_data.ipynb #c71788a9
 TASKS = {  # task: the manifest's column with the target, and its classes in order; NORMAL is always class 0

@@ -21,7 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# %% ../nbs/recipes.ipynb #2c73345a
+# %% ../nbs/recipes.ipynb #faab5f90
 CHOICES = {  # fields whose value is one of a few words
     "task": tuple(TASKS),
     "head": ("linear", "fastai", "dense", "imagenet"),
@@ -57,6 +57,9 @@ class Recipe:
     gamma: float = 0.0  # Largest change of the logarithm of the exponent of the grey curve in training
     border: float = 0.0  # Widest strip that is painted over at each edge of half the training images; share of the side
     train_images: int = 0  # Train on so many images only, half of each label, whole patients; 0: all
+    shuffle_labels: bool = (
+        False  # Give each training image another's label: a control that can learn nothing of the disease
+    )
     sampler: str = "all"  # all (each once an epoch), balanced (drawn, classes alike), or two_weights (a bug, see below)
     batch_size: int = 32  # Images per batch
     # what learns, and how

@@ -6,9 +6,9 @@
 __all__ = ['SECTIONS', 'run_metrics', 'Picture', 'data_section', 'audit_section', 'training_section', 'plot_decided',
            'class_rows', 'results_section', 'thresholds_section', 'calibration_section', 'decisions_section',
            'subgroups_section', 'robustness_section', 'shortcuts_section', 'external_section', 'explanations_section',
-           'limits_section', 'repeat_section', 'checklist_section', 'write_report']
+           'trust_section', 'limits_section', 'repeat_section', 'checklist_section', 'write_report']
 
-# %% ../nbs/06_report.ipynb #abb9dc5a
+# %% ../nbs/06_report.ipynb #bdb30fed
 import base64
 import io
 import json
@@ -46,7 +46,7 @@ from xai_pneumonia.evaluate import (
     subgroups,
     threshold_shift,
 )
-from .gradcam import OUTCOMES, explain, gallery, localisation, plot_top_losses
+from .gradcam import OUTCOMES, gallery, plot_top_losses, top_losses
 from .images import read_image
 from .model_card import write_model_card
 from .predictions import read_predictions
@@ -54,6 +54,7 @@ from .robustness import plot_robustness
 from .shortcuts import plot_manipulations, plot_shortcuts
 from .thresholds import decisions
 from .train import Run, plot_history
+from .trust import localisation, plot_trust, trust_table
 
 # %% ../nbs/06_report.ipynb #69e1a375
 def _rows(table: pd.DataFrame) -> list[dict]:
@@ -84,13 +85,16 @@ def _calibration(parts, bundle):
         splits[split] = {k: json.loads(t.to_json(orient="index")) for k, t in measured.items()}
     return bundle.calibration | {"splits": splits}
 
-# %% ../nbs/06_report.ipynb #2a5cb85b
+# %% ../nbs/06_report.ipynb #f7d45f06
 def _localisation(run, bundle):
-    "Of the diseased test images, where their masks are known; else None."
-    if "lesion_mask" not in run.manifest:
-        return None
-    rows = run.manifest[(run.manifest.split == "test") & run.manifest.lesion_mask.notna()]
-    return _rows(localisation(explain(bundle, rows, "PNEUMONIA" if "PNEUMONIA" in bundle.classes else None)))
+    "Of the diseased test images, where the truth is known; else None."
+    table = localisation(bundle, run.manifest[run.manifest.split == "test"])
+    return None if table is None else _rows(table)
+
+
+def _trusts(run) -> dict[str, list]:
+    "Trust reports by the name of their data."
+    return {path.stem: _rows(pd.read_csv(path)) for path in sorted((run.folder / "trust").glob("*.csv"))}
 
 
 def run_metrics(
@@ -118,6 +122,7 @@ def run_metrics(
         "shortcuts": _measured(run, "shortcuts"),
         "external": {name: evaluate(t, threshold)["splits"]["external"] for name, t in externals.items()} or None,
         "localisation": _localisation(run, bundle),
+        "trust": _trusts(run) or None,
     }
 
 # %% ../nbs/06_report.ipynb #838cffe2
@@ -415,7 +420,7 @@ def external_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         "external", ax.figure, "ROC curves of the own test images and of the others, with the same threshold."
     )
 
-# %% ../nbs/06_report.ipynb #c86de1ad
+# %% ../nbs/06_report.ipynb #3d56bc04
 def explanations_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Class activation maps, and where they land."
     test = run.predictions[run.predictions.split == "test"]
@@ -425,17 +430,45 @@ def explanations_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     )
     if metrics["localisation"] is not None:
         yield (
-            "Do the maps land on the lesions? Highest value inside the lesion (hit rate, with Wilson's 95 % interval), and "
-            "share of the map inside (energy), beside two controls that know nothing of the image."
+            "Do the maps land on the lesions? Share of images whose highest value lies inside (hit rate), and share of the "
+            "map inside (energy), with 95 % intervals over patients, beside controls that know nothing of the model."
         )
-        yield pd.DataFrame(metrics["localisation"])
+        yield _localisation_rows(metrics["localisation"])
     for outcome in OUTCOMES[:3]:
         figure = gallery(bundle, test, outcome)
         if figure is not None:
             caption = f"Grad-CAM for the class decided on, {outcome}s: those the model was surest of."
             yield Picture(outcome.replace(" ", "_"), figure, caption)
     caption = "The test images the model was most wrong about, with Grad-CAM for the class it preferred."
-    yield Picture("top_losses", plot_top_losses(bundle, test), caption)
+    yield Picture("top_losses", plot_top_losses(bundle, top_losses(test)), caption)
+
+
+def _localisation_rows(rows):
+    cells = [
+        {"map": r["map"], "measure": r["measure"], "value": _with_limits(r["value"], r["low"], r["high"])} for r in rows
+    ]
+    table = pd.DataFrame(cells).pivot(index="map", columns="measure", values="value")
+    return table.loc[pd.unique(pd.DataFrame(rows)["map"])].reset_index()
+
+
+def trust_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
+    "How far can the maps be believed?"
+    if metrics["trust"] is None:
+        yield "Not measured: xai-pneumonia trust RUN DATA does."
+        return
+    yield (
+        "Six questions to the maps of several methods: are they where the disease is, does the prediction depend on what "
+        "they show, do they depend on what was learnt, would another model show the same, do they change with the "
+        "prediction, and how much of them lies in the lungs? Squares are controls that know nothing of the model. A method "
+        "is called better or worse by its lead over the best control, image by image."
+    )
+    for name, rows in metrics["trust"].items():
+        table = pd.DataFrame(rows)
+        yield f"{name}: {table.images[0]} diseased images of {table.patients[0]} patients."
+        yield Picture(
+            f"trust_{name}", plot_trust(table), "Every figure with its 95 % interval; the arrow points to good."
+        )
+        yield trust_table(table).T.rename_axis("measure").reset_index()
 
 
 def limits_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
@@ -466,7 +499,7 @@ def checklist_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         yield f"{name}: {summary(table)}"
         yield table
 
-# %% ../nbs/06_report.ipynb #32840eb6
+# %% ../nbs/06_report.ipynb #665819b7
 SECTIONS = {
     "Data": data_section,
     "Audit": audit_section,
@@ -480,6 +513,7 @@ SECTIONS = {
     "Shortcuts": shortcuts_section,
     "External validation": external_section,
     "Explanations": explanations_section,
+    "Trust in the explanations": trust_section,
     "Limits": limits_section,
     "To repeat it": repeat_section,
     "Checklists": checklist_section,

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['prepare', 'choose_recipe', 'train', 'run', 'report_run', 'evaluate_run', 'robustness_run', 'shortcuts_run',
-           'external_run']
+           'trust_run', 'external_run']
 
-# %% ../nbs/07_run.ipynb #a2a4ea00
+# %% ../nbs/07_run.ipynb #2f9c8600
 import json
 import time
 from pathlib import Path
@@ -27,6 +27,7 @@ from xai_pneumonia.data import (
     is_synthetic,
     read_data,
     relative_paths,
+    shuffle_training_labels,
 )
 from .devices import is_first
 from .evaluate import evaluate, metrics_table
@@ -38,9 +39,10 @@ from .robustness import robustness
 from .shortcuts import shortcut_audit
 from .thresholds import choose_threshold
 from .tracking import tracker
+from .trust import trust, trust_table
 from .train import read_run, train_run
 
-# %% ../nbs/07_run.ipynb #df65299b
+# %% ../nbs/07_run.ipynb #40af759c
 def _step(number, text):
     print(f"[{number}/4] {text}", flush=True)
 
@@ -64,6 +66,9 @@ def prepare(
         manifest = balanced_subset(manifest, recipe.train_images, None, None, recipe.seed)
         images = images.loc[manifest.index]
         print(f"train: {recipe.train_images} of them, half of each label, are used")
+    if recipe.shuffle_labels:
+        manifest = shuffle_training_labels(manifest, recipe.seed)
+        print("train: the labels are shuffled; this model is a control and can know nothing of the disease")
     findings = audit(manifest, images)
     for row in findings[findings.verdict != "ok"].itertuples():
         print(f"{row.verdict}: {row.check}: {row.count} ({row.detail})")
@@ -84,7 +89,7 @@ def choose_recipe(
         changes = {"frozen_epochs": 0, "batchnorm": "moving"} | changes
     return change_recipe(recipe, changes)
 
-# %% ../nbs/07_run.ipynb #c99bba02
+# %% ../nbs/07_run.ipynb #fdcbcaaa
 def _new_run_folder(root):
     "runs/NAME-DATE-TIME in the working directory."
     return Path("runs") / f"{Path(root).resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -165,9 +170,8 @@ def report_run(
         )
         _print_split(metrics, split)
     for row in metrics["localisation"] or ():
-        print(
-            f"map in the lesion: {row['map']}: {row['hits']:.1f} of {row['n']} images, energy inside {row['energy']:.3f}"
-        )
+        interval = f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        print(f"map and lesion, {row['images']} images: {row['map']}: {row['measure']} {interval}")
     print(f"\n{finished.credit}\n{DISCLAIMER}\nreport: {report}")
     return Path(folder)
 
@@ -197,7 +201,7 @@ def evaluate_run(
     print(f"\n{DISCLAIMER}")
     return metrics
 
-# %% ../nbs/07_run.ipynb #8c46b5da
+# %% ../nbs/07_run.ipynb #14a5a5e6
 def _ask(folder, root, name, question):
     "Put a question about the test images to a run's model, and keep the table of the answers in its folder."
     finished = read_run(folder, root)
@@ -224,6 +228,25 @@ def shortcuts_run(
 ) -> pd.DataFrame:  # As `shortcut_audit` gives it, with the manipulation as a column
     "Is it the lungs that the model reads? Leaves shortcuts.csv."
     return _ask(folder, root, "shortcuts", lambda *asked: shortcut_audit(*asked).reset_index())
+
+
+def trust_run(
+    folder: str | Path,  # A run folder
+    root: str | Path,  # The data folder it was made from, or other data with labels
+    beside: dict[str, str | Path] | None = None,  # Name to run folder: whose maps to compare with
+    external: bool = False,  # `root` is other data: all of it is used, and not the run's test images
+    **asked,  # methods, n_images, found_only, layer, seed: see `trust`
+) -> pd.DataFrame:  # As `trust` gives it
+    "Six questions to the maps of a run's model; leaves trust/NAME.csv, after the name of the data."
+    manifest = read_data(root) if external else read_run(folder, root).manifest.query("split == 'test'")
+    others = {name: load_bundle(other) for name, other in (beside or {}).items()}
+    table = trust(load_bundle(folder), manifest, others=others, **asked)
+    file = Path(folder) / "trust" / f"{Path(root).resolve().stem}.csv"
+    with whole_file(file) as part:
+        table.to_csv(part, index=False)
+    print(trust_table(table).T.to_string())
+    print(f"\n{credit(root, manifest)}\n{DISCLAIMER}\nwritten: {file}; xai-pneumonia report puts it into the report")
+    return table
 
 
 def external_run(
