@@ -18,8 +18,8 @@ from .recipes import recipe_from_json
 if TYPE_CHECKING:
     from xai_pneumonia.train import Run
 
-# %% ../nbs/checklists.ipynb #8aedf40c
-_EXTRAS = ("external", "localisation", "calibration", "robustness", "subgroups", "shortcuts")
+# %% ../nbs/checklists.ipynb #5ae330d5
+_EXTRAS = ("external", "localisation", "trust", "calibration", "robustness", "subgroups", "shortcuts")
 _KEPT = {
     "best": "the weights of the epoch with the lowest validation loss",
     "last": "the weights of the last epoch",
@@ -631,7 +631,7 @@ reported: Initial weights: {{ card.initial_weights }}.
 reported: {{ training }} All choices are in recipe.json and in "To repeat it".
 """
 
-# %% ../nbs/checklists.ipynb #640fbd17
+# %% ../nbs/checklists.ipynb #9af912af
 _CLAIM += """
 26 Choice of the final model
 reported: Kept were {{ kept }} ("Training"), {{ run.history | length }} epochs in all.
@@ -654,9 +654,10 @@ resamples), and Wilson's where all or none were right.
 "Shortcuts".{% endif %} {%- else %}not done: Neither poorer images nor shortcuts were looked at.{% endif %}
 
 31 Explanations, and their validation
-{% if localisation %}reported: Grad-CAM, and whether its maps land on the lesions, beside controls that know nothing
-of the image ("Explanations").{% else %}not done: Grad-CAM maps are in "Explanations", but there was nothing to check
-them against; the authors say so, or add images with known lesions.{% endif %}
+{% if localisation or trust %}reported: {% if localisation %}Grad-CAM, and whether its maps land on the lesions, beside
+controls that know nothing of the model ("Explanations").{% endif %}{% if localisation and trust %} {% endif %}{% if trust %}The
+maps of several methods, and how far they can be believed ("Trust in the explanations").{% endif %}{% else %}not done:
+Grad-CAM maps are in "Explanations", but nothing was measured about them; the trust command does.{% endif %}
 
 32 External data
 {% if external %}reported: See "External validation".{% else %}not done: All images are from

@@ -150,7 +150,7 @@ def _colour_bar(fig, axes, common):
     bar = fig.colorbar(ScalarMappable(Normalize(0, 1), "inferno"), ax=axes, shrink=0.6, aspect=40)
     bar.set_label("map, 1: highest value of all" if common else "map, each scaled by itself", fontsize=8)
 
-# %% ../nbs/04_gradcam.ipynb #985127d2
+# %% ../nbs/04_gradcam.ipynb #da5cbc2d
 def plot_explanations(
     explanation: Explanation,  # What to show, all of it
     titles: list,  # One for each image
@@ -175,7 +175,7 @@ def plot_explanations(
     for i, (image, heat, title, mask, lung) in enumerate(rows):
         row, column = 2 * (i // n_columns), i % n_columns
         axes[row, column].imshow(image, cmap="gray", vmin=0, vmax=255)
-        axes[row, column].set_title(title, fontsize=7)
+        axes[row, column].set_title(title, fontsize=8.5)
         plot_overlay(image, heat, axes[row + 1, column], mask, lung)
     _colour_bar(fig, axes, common)
     return fig
@@ -261,7 +261,7 @@ def plot_top_losses(
         explanation, [f"{_name(r)}\n{r.label}, loss {r.loss:.2f}\nmap of {r.target}" for r in rows]
     )
 
-# %% ../nbs/04_gradcam.ipynb #b7269eb0
+# %% ../nbs/04_gradcam.ipynb #efb52f56
 def plot_side_by_side(
     columns: dict[str, Explanation],  # Title to explanation; all of the same rows
     titles: list,  # One for each image
@@ -278,12 +278,12 @@ def plot_side_by_side(
     for line, image, title in zip(axes, first.images, titles, strict=True):
         line[0].imshow(image, cmap="gray", vmin=0, vmax=255)
         line[0].set_axis_off()
-        line[0].set_title(title, fontsize=7)
+        line[0].set_title(title, fontsize=8.5)
     for j, (name, e) in enumerate(columns.items(), start=1):
         maps = e.common_maps * (e.raw.max() / highest) if common else e.maps
         for i in range(n):
             plot_overlay(e.images[i], maps[i], axes[i, j], masks[i] if masks else None)
-            axes[i, j].set_title(name if i == 0 else "", fontsize=7)
+            axes[i, j].set_title(name if i == 0 else "", fontsize=8.5)
     _colour_bar(fig, axes, common)
     return fig
 
