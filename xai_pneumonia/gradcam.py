@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EVERY', 'OUTCOMES', 'Explanation', 'explain', 'plot_overlay', 'plot_explanations', 'outcomes', 'gallery',
-           'top_losses', 'plot_top_losses', 'plot_side_by_side', 'save_evidence']
+           'top_losses', 'plot_top_losses', 'plot_side_by_side', 'save_evidence', 'overlays']
 
 # %% ../nbs/04_gradcam.ipynb #41d18eb5
 from dataclasses import dataclass
@@ -287,16 +287,15 @@ def plot_side_by_side(
     _colour_bar(fig, axes, common)
     return fig
 
-# %% ../nbs/04_gradcam.ipynb #df7cdb21
+# %% ../nbs/04_gradcam.ipynb #9fb90021
 def save_evidence(
     explanation: Explanation,  # What to keep
     folder: str | Path,  # A new folder
 ) -> pd.DataFrame:  # The table that lies there as evidence.csv
     "Write an evidence folder: for each row NUMBER_image.png and NUMBER_overlay.png, evidence.csv, and a caution."
-    shades = _shades(explanation.maps)
     table = explanation.table.assign(
-        image=[f"{i:05}_image.png" for i in range(len(shades))],
-        overlay=[f"{i:05}_overlay.png" for i in range(len(shades))],
+        image=[f"{i:05}_image.png" for i in range(len(explanation.raw))],
+        overlay=[f"{i:05}_overlay.png" for i in range(len(explanation.raw))],
         sha256=[sha256(path) for path in explanation.table.path],
         highest=explanation.raw.max((1, 2)),
         method=explanation.method,
@@ -304,19 +303,23 @@ def save_evidence(
         model=explanation.model,
     )
     with whole_folder(folder) as part:
-        for row, image, shade in zip(table.itertuples(), explanation.images, shades, strict=True):
-            grey = Image.fromarray(image)
-            grey.save(part / row.image)
-            Image.alpha_composite(grey.convert("RGBA"), Image.fromarray(shade)).convert("RGB").save(part / row.overlay)
+        coloured = overlays(explanation.images, explanation.maps)
+        for row, image, overlay in zip(table.itertuples(), explanation.images, coloured, strict=True):
+            Image.fromarray(image).save(part / row.image)
+            Image.fromarray(overlay).save(part / row.overlay)
         table.to_csv(part / "evidence.csv", index=False)
         (part / "CAUTION.txt").write_text(f"{DISCLAIMER}\n", encoding="utf-8")
     return table
 
 
-def _shades(maps):
-    "(n, size, size, 4) uint8: the colours and the opacity of `plot_overlay`."
+def overlays(
+    images: np.ndarray,  # (n, size, size) uint8
+    maps: np.ndarray,  # (n, size, size) in [0, 1]
+) -> np.ndarray:  # (n, size, size, 3) uint8
+    "Maps over their images as plain pictures, with the colours and the opacity of `plot_overlay`."
     from matplotlib import colormaps
 
-    shades = colormaps["inferno"](maps, bytes=True)
-    shades[..., 3] = (255 * 0.65 * maps**0.7).round()
-    return shades
+    level = np.linspace(0, 1, 256)
+    alpha = (0.65 * level**0.7)[:, None, None]
+    mixed = (1 - alpha) * np.arange(256)[:, None] + alpha * 255 * colormaps["inferno"](level)[:, None, :3]
+    return mixed.round().astype(np.uint8)[(maps * 255).round().astype(np.uint8), images]  # [heat, grey] -> colour
