@@ -41,7 +41,9 @@ def main(rounds: int):
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # random networks have tiny activations
     x = torch.randn(BATCH, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
-    print(f"Batches of {BATCH} images of {SIZE} pixels, one thread, {rounds} rounds side by side; median (least to most)")
+    print(
+        f"Batches of {BATCH} images of {SIZE} pixels, one thread, {rounds} rounds side by side; median (least to most)"
+    )
     for name, head in NETWORKS:
         model = make_model(get_model(name), head, "softmax", SIZE, 2).eval().to(memory_format=torch.channels_last)
         difference = abs(scale_maps(ours(model, x), SIZE) - usual(model, x)).max()
