@@ -420,7 +420,7 @@ def external_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         "external", ax.figure, "ROC curves of the own test images and of the others, with the same threshold."
     )
 
-# %% ../nbs/06_report.ipynb #3d56bc04
+# %% ../nbs/06_report.ipynb #f66b2e96
 def explanations_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Class activation maps, and where they land."
     test = run.predictions[run.predictions.split == "test"]
@@ -468,7 +468,7 @@ def trust_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         yield Picture(
             f"trust_{name}", plot_trust(table), "Every figure with its 95 % interval; the arrow points to good."
         )
-        yield trust_table(table).T.rename_axis("measure").reset_index()
+        yield trust_table(table).T.rename_axis("measure").rename_axis(columns=None).reset_index()
 
 
 def limits_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
