@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['CELLS', 'METHODS', 'class_activation_maps', 'scale_maps', 'enlarge']
 
-# %% ../nbs/cam.ipynb #881ae382
+# %% ../nbs/cam.ipynb #fad0d45e
 from collections.abc import Iterable
-from contextlib import contextmanager
 from copy import deepcopy
 
 import numpy as np
@@ -19,22 +18,10 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from .core import InputError
+from .models import evaluating
 
-# %% ../nbs/cam.ipynb #3a735dae
+# %% ../nbs/cam.ipynb #89cd1573
 CELLS = 7  # The least side of a map: what a 224-pixel image gives in the last stage of most networks
-
-
-@contextmanager
-def _evaluating(model):
-    "The model in evaluation mode, without gradients; each of its modules gets its own mode back."
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode(False), torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _feature_map(body, x, layer):
@@ -162,7 +149,7 @@ def _targets(target, logits):
         )
     return numbers
 
-# %% ../nbs/cam.ipynb #35f12955
+# %% ../nbs/cam.ipynb #ed8dc90d
 def class_activation_maps(
     model: nn.Module,  # Body and head in a Sequential, as `learn.model` or `bundle.model`
     x: torch.Tensor,  # (B, 3, H, W), normalised; a fastai `TensorImage` will do
@@ -177,7 +164,7 @@ def class_activation_maps(
     "Class activation maps; the model is left as it was. Raises `InputError` for what it cannot explain."
     _check(model, x, method)
     x = x.as_subclass(torch.Tensor).to(next(model.parameters()).device)
-    with _evaluating(model):
+    with evaluating(model), torch.inference_mode(False), torch.no_grad():
         features, number = _feature_map(model[0], x, layer)
         tapped = _Tapped(nn.Sequential(model[0][number + 1 :], model[1]))
         logits = tapped(features).float().cpu().numpy()

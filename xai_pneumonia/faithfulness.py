@@ -6,10 +6,9 @@
 __all__ = ['nearest_images', 'perturbation_curves', 'curve_areas', 'insertion_deletion', 'confidence_change', 'road',
            'plot_perturbation_curves']
 
-# %% ../nbs/faithfulness.ipynb #b8c3999a
+# %% ../nbs/faithfulness.ipynb #429ffee0
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -23,9 +22,10 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from .core import InputError
+from .models import evaluating
 from .style import next_style
 
-# %% ../nbs/faithfulness.ipynb #e5dcecfb
+# %% ../nbs/faithfulness.ipynb #5ba02e16
 def _checked(x, maps, target):
     "Plain tensor, float maps, class numbers; they must belong together."
     x, maps, target = x.as_subclass(torch.Tensor).cpu(), np.asarray(maps, np.float32), torch.as_tensor(target)
@@ -39,23 +39,10 @@ def _checked(x, maps, target):
     return x, maps, target
 
 
-@contextmanager
-def _evaluated(model):
-    "Evaluation mode, no gradients; afterwards each module has its own mode again. Yields the model's device."
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield next(model.parameters()).device
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 def _probabilities(model, variants, target, batch_size):
     "The probability of `target`, one class number a variant; `variants` makes images from a tensor of their numbers."
-    found = []
-    with _evaluated(model) as device:
+    found, device = [], next(model.parameters()).device
+    with evaluating(model), torch.inference_mode():
         for some in progress_bar(torch.arange(len(target)).split(batch_size), leave=False):
             x = variants(some).to(device, memory_format=torch.channels_last)
             p = model(x).softmax(1).cpu()

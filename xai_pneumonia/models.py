@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['cut_backbone', 'split_groups', 'load_backbone', 'FrozenClassifier', 'make_head', 'TwoSided', 'make_model',
-           'make_ensemble']
+           'make_ensemble', 'evaluating']
 
-# %% ../nbs/models.ipynb #27a3e367
+# %% ../nbs/models.ipynb #795a2d4b
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 
@@ -195,3 +197,17 @@ def make_ensemble(
     "One model out of several."
     bodies, heads = zip(*models, strict=True)
     return nn.Sequential(nn.Sequential(_Bodies(bodies)), _Heads(heads))
+
+# %% ../nbs/models.ipynb #ef8c9b49
+@contextmanager
+def evaluating(
+    model: nn.Module,  # Any
+) -> Iterator[None]:
+    "The model in evaluation mode; afterwards each of its modules has its own mode again."
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ORDERS', 'PHOTOMETRIC', 'map_ssim', 'map_correlation', 'agreement', 'random_pairs', 'cascading', 'independent',
-           'randomisation_test', 'randomisation_verdict', 'plot_cascade', 'plot_cascade_maps', 'stability',
+           'maps_of', 'randomisation_test', 'randomisation_verdict', 'plot_cascade', 'plot_cascade_maps', 'stability',
            'change_correlation']
 
 # %% ../nbs/sanity.ipynb #f38aedd9
@@ -174,12 +174,17 @@ def independent(
     for label, _, alone in _steps(model, n_blocks):
         yield label, _with(model, new, alone)
 
-# %% ../nbs/sanity.ipynb #3a190ea3
+# %% ../nbs/sanity.ipynb #88f94fb0
 ORDERS = {"cascading": cascading, "independent": independent}
 
 
-def _maps(explainer, model, x, target):
-    "Maps of many images, in batches."
+def maps_of(
+    explainer: Callable,  # (model, x, target) -> raw maps (n, h, w) >= 0, a NumPy array
+    model: "torch.nn.Module",  # Body and head in a Sequential, in eval mode
+    x: "torch.Tensor",  # (n, 3, H, H), normalised
+    target: np.ndarray,  # (n,) class numbers
+) -> np.ndarray:  # (n, h, w)
+    "Raw maps of any number of images, which the explainer gets in batches of 32."
     parts = zip(x.split(32), np.split(np.asarray(target), range(32, len(x), 32)), strict=True)
     return np.concatenate([explainer(model, *part) for part in parts])
 
@@ -199,10 +204,10 @@ def randomisation_test(
     Shows a progress bar. Raises `InputError` for an unknown order."""
     if order not in ORDERS:
         raise InputError(f"unknown order {order}; expected {' or '.join(ORDERS)}")
-    trained, total, tables = _maps(explainer, model, x, target), len(_steps(model, n_blocks)), []
+    trained, total, tables = maps_of(explainer, model, x, target), len(_steps(model, n_blocks)), []
     models = progress_bar(ORDERS[order](model, seed, n_blocks), total=total, leave=False)
     for step, (block, drawn) in enumerate(models, start=1):
-        alike = agreement(trained, _maps(explainer, drawn, x, target), patients, x.shape[-1])
+        alike = agreement(trained, maps_of(explainer, drawn, x, target), patients, x.shape[-1])
         tables.append(alike.assign(order=order, seed=seed, step=step, block=block))
     columns = "order seed step block image patient ssim correlation constant".split()
     return pd.concat(tables, ignore_index=True)[columns]
@@ -311,7 +316,7 @@ def _probability(model, x, target):
         p = torch.cat([model(part.to(device)).softmax(1).cpu() for part in x.split(32)])
     return p[torch.arange(len(p)), torch.as_tensor(target)].numpy()
 
-# %% ../nbs/sanity.ipynb #038d1943
+# %% ../nbs/sanity.ipynb #7a1e3f6b
 def stability(
     model: "torch.nn.Module",  # Body and head in a Sequential, in eval mode
     x: "torch.Tensor",  # (n, 3, H, H), normalised
@@ -331,11 +336,11 @@ def stability(
     from xai_pneumonia.perturb import perturb
 
     mean, std = (torch.as_tensor(v, dtype=x.dtype, device=x.device)[:, None, None] for v in (mean, std))
-    before, p, tables = _maps(explainer, model, x, target), _probability(model, x, target), []
+    before, p, tables = maps_of(explainer, model, x, target), _probability(model, x, target), []
     for kind in progress_bar(kinds, leave=False):
         moved = (perturb((x * std + mean).clamp(0, 1), kind, strength) - mean) / std
         change = np.abs(_probability(model, moved, target) - p)
-        alike = agreement(before, _maps(explainer, model, moved, target), patients, x.shape[-1])
+        alike = agreement(before, maps_of(explainer, model, moved, target), patients, x.shape[-1])
         table = alike[["image", "patient"]].assign(prediction_change=change, map_change=1 - alike["ssim"])
         tables.append(table.assign(perturbation=kind, strength=strength))
     columns = "perturbation strength image patient prediction_change map_change".split()

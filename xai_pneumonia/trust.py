@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMPARED', 'Subject', 'choose_images', 'explainer', 'trust', 'localisation', 'trust_table', 'plot_trust']
 
-# %% ../nbs/trust.ipynb #9a4315b4
+# %% ../nbs/trust.ipynb #a3d94779
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from .bundle import Bundle, predict
-from .cam import METHODS, class_activation_maps, scale_maps
+from .cam import CELLS, METHODS, class_activation_maps, scale_maps
 from .core import InputError
 from .data import TASKS, make_loader
 from .evaluate import patient_weights
@@ -30,14 +30,14 @@ from xai_pneumonia.localise import (
     tuned_iou,
 )
 from .sanity import agreement, change_correlation, random_pairs, randomisation_test, randomisation_verdict
-from .sanity import stability
+from .sanity import maps_of, stability
 from .shortcuts import lung_region
 from .thresholds import decisions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# %% ../nbs/trust.ipynb #c5f47d7a
+# %% ../nbs/trust.ipynb #9fd42f40
 @dataclass(frozen=True)
 class Subject:
     "A model, and the images it is asked about."
@@ -48,7 +48,6 @@ class Subject:
     target: np.ndarray  # (n,) class numbers: of each image's own disease
     masks: np.ndarray | None  # (n, size, size) bool: the disease; None: not known
     lungs: np.ndarray  # (n, size, size) bool
-    healthy: torch.Tensor | None  # (n, 3, size, size): for each image a similar healthy one; None: there are none
 
     @property
     def patients(self) -> np.ndarray:
@@ -84,7 +83,7 @@ def choose_images(
     files = rows.lung_mask if "lung_mask" in rows else [None] * len(rows)
     lungs = torch.cat([lung_region(file, card["size"], card["resize"]) for file in files]).numpy()
     target = rows[column].map(classes.index).to_numpy()
-    return Subject(bundle, rows, x, target, masks, lungs, _healthy(bundle, manifest, x, seed))
+    return Subject(bundle, rows, x, target, masks, lungs)
 
 
 def _load(rows, card):
@@ -100,18 +99,14 @@ def _healthy(bundle, manifest, x, seed):
         rows = rows[decisions(predict(bundle, rows), bundle.card["threshold"]) == "NORMAL"]
     return nearest_images(x, _load(rows, bundle.card)) if len(rows) else None
 
-# %% ../nbs/trust.ipynb #a2c0ec91
+# %% ../nbs/trust.ipynb #3b0afebf
 def explainer(
     method: str,  # A key of `METHODS`
     layer: int | None = None,  # Block of the body; None: see `class_activation_maps`
 ) -> Callable:  # (model, x, target) -> raw maps (n, h, w)
-    "A method as a function, for any number of images."
+    "A method as a function; `maps_of` gives it any number of images in batches."
 
-    def maps(model, x, target):
-        parts = zip(x.split(32), np.array_split(target, range(32, len(x), 32)), strict=True)
-        return np.concatenate([class_activation_maps(model, part, t, method, layer)[0] for part, t in parts])
-
-    return maps
+    return lambda model, x, target: class_activation_maps(model, x, target, method, layer)[0]
 
 # %% ../nbs/trust.ipynb #c1522e78
 def _means(values, patients, n_boot=2000, seed=0):
@@ -155,7 +150,7 @@ def _compared(question, measure, better, values, controls, patients):
             row["verdict"] = "better" if low > 0 else "worse" if high < 0 else "unclear"
         yield row | {"images": len(patients), "patients": len(set(patients))}
 
-# %% ../nbs/trust.ipynb #e0c0ebac
+# %% ../nbs/trust.ipynb #2fd491d4
 def _where(subject, maps, controls):
     "Localisation; nothing where the truth is not known."
     if subject.masks is None:
@@ -170,13 +165,13 @@ def _where(subject, maps, controls):
     yield from _compared("where", "IoU (tuned)", "high", tuned, controls, subject.patients)
 
 
-def _used(subject, maps, controls):
+def _used(subject, maps, controls, healthy):
     "Faithfulness: pixels are exchanged for those of a similar healthy image, or, where there is none, for a blur."
-    to = "blur" if subject.healthy is None else "healthy"
+    to = "blur" if healthy is None else "healthy"
     card, model, x, target = subject.bundle.card, subject.bundle.model, subject.x, subject.target
     tables = {}
     for name, m in (maps | controls).items():
-        table = insertion_deletion(model, x, m, target, reference=subject.healthy).join(
+        table = insertion_deletion(model, x, m, target, reference=healthy).join(
             confidence_change(model, x, m, target, card["mean"], card["std"])
         )
         tables[name] = table.assign(road=road(model, x, m, target))
@@ -197,19 +192,19 @@ def _lungs(subject, maps, controls):
     values = {name: energy_inside(m, subject.lungs) for name, m in (maps | controls).items()}
     yield from _compared("lungs", "energy in the lungs", "high", values, controls, subject.patients)
 
-# %% ../nbs/trust.ipynb #5a584915
+# %% ../nbs/trust.ipynb #71e2c195
 def _plain(question, measure, better, name, value, low, high, subject, verdict=""):
     row = {"question": question, "measure": measure, "better": better, "map": name, "control": False}
     row |= {"value": value, "low": low, "high": high, "verdict": verdict}
     return row | {"images": len(subject.rows), "patients": subject.rows.patient.nunique()}
 
 
-def _learnt(subject, explainers):
+def _learnt(subject, explainers, raw):
     "Cascading randomisation: everything drawn anew, three times."
-    model, patients = subject.bundle.model, subject.patients
+    patients = subject.patients
     for name, explain in explainers.items():
-        asked = model, subject.x, subject.target, patients, explain
-        pairs = random_pairs(explain(*asked[:3]), patients, subject.x.shape[-1])
+        asked = subject.bundle.model, subject.x, subject.target, patients, explain
+        pairs = random_pairs(raw[name], patients, subject.x.shape[-1])
         drawn = pd.concat([randomisation_test(*asked, seed=seed, n_blocks=2) for seed in range(3)])
         last = drawn[drawn.step == drawn.step.max()]
         of = randomisation_verdict(drawn, pairs)
@@ -218,12 +213,12 @@ def _learnt(subject, explainers):
         yield _plain("learnt", "SSIM, other patients", "", name, of["baseline"], np.nan, np.nan, subject)
 
 
-def _again(subject, explainers, others):
+def _again(subject, explainers, raw, others):
     "Agreement with the maps of other models."
     for title, other in others.items():
         for name, explain in explainers.items():
-            maps = [explain(model, subject.x, subject.target) for model in (subject.bundle.model, other.model)]
-            table = agreement(*maps, subject.patients, subject.x.shape[-1])
+            theirs = maps_of(explain, other.model, subject.x, subject.target)
+            table = agreement(raw[name], theirs, subject.patients, subject.x.shape[-1])
             (value,), boot = _means(table.ssim.to_numpy()[None], subject.patients)
             better = "low" if "shuffled" in title else "high"
             yield _plain("again", f"SSIM with {title}", better, name, value, *_interval(boot), subject)
@@ -234,7 +229,7 @@ def _steady(subject, explainers):
     card, model = subject.bundle.card, subject.bundle.model
 
     def edges(model, x, target):
-        return blurred_edges((x[:, 0] * card["std"][0] + card["mean"][0]).numpy() * 255, 7)
+        return blurred_edges((x[:, 0] * card["std"][0] + card["mean"][0]).numpy() * 255, CELLS)
 
     for name, explain in (explainers | {"blurred edges": edges}).items():
         table = stability(model, subject.x, subject.target, subject.patients, explain, card["mean"], card["std"])
@@ -242,7 +237,7 @@ def _steady(subject, explainers):
         row = _plain("steady", "correlation of changes", "high", name, *of.values(), subject)
         yield row | {"control": name == "blurred edges"}
 
-# %% ../nbs/trust.ipynb #23b84791
+# %% ../nbs/trust.ipynb #bb62a62c
 COMPARED = ("gradcam", "gradcam++", "layercam", "eigencam", "ablationcam")  # unless others are named
 
 
@@ -270,16 +265,21 @@ def trust(
             )
     subject = choose_images(bundle, manifest, n_images, found_only, seed)
     explainers = {name: explainer(name, layer) for name in methods}
-    raw = {name: explain(bundle.model, subject.x, subject.target) for name, explain in explainers.items()}
+    raw = {name: maps_of(explain, bundle.model, subject.x, subject.target) for name, explain in explainers.items()}
     size = subject.x.shape[-1]
     maps = {name: scale_maps(m, size) for name, m in raw.items()}
     cells = next(iter(raw.values())).shape[1]
     controls = _controls(subject, cells, seed)
-    answers = [_where(subject, maps, controls), _used(subject, maps, controls), _learnt(subject, explainers)]
-    answers += [_again(subject, explainers, others), _steady(subject, explainers), _lungs(subject, maps, controls)]
+    healthy = _healthy(bundle, manifest, subject.x, seed)
+    answers = [
+        _where(subject, maps, controls),
+        _used(subject, maps, controls, healthy),
+        _learnt(subject, explainers, raw),
+    ]
+    answers += [_again(subject, explainers, raw, others), _steady(subject, explainers), _lungs(subject, maps, controls)]
     return pd.DataFrame([row for rows in answers for row in rows])
 
-# %% ../nbs/trust.ipynb #4ef7ab3a
+# %% ../nbs/trust.ipynb #3bd4c770
 def localisation(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Images it was not trained on
@@ -292,7 +292,7 @@ def localisation(
     if manifest[known & (manifest.label != "NORMAL")].patient.nunique() < 2:
         return None
     subject = choose_images(bundle, manifest, len(manifest))
-    raw = explainer(method)(bundle.model, subject.x, subject.target)
+    raw = maps_of(explainer(method), bundle.model, subject.x, subject.target)
     rows = _where(subject, {method: scale_maps(raw, subject.x.shape[-1])}, _controls(subject, raw.shape[1], 0))
     return pd.DataFrame([row for row in rows if row["measure"] in ("hit rate", "energy inside")])
 
