@@ -6,7 +6,8 @@
 __all__ = ['BUNDLE_FORMAT', 'Bundle', 'make_bundle', 'save_bundle', 'load_card', 'load_bundle', 'predict_each', 'predict',
            'fit_decision']
 
-# %% ../nbs/bundle.ipynb #c1fdefb3
+# %% ../nbs/bundle.ipynb #1d5efef1
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -29,8 +30,9 @@ from .models import load_backbone, make_ensemble, make_model
 from .recipes import Recipe
 from .thresholds import choose_threshold
 
-# %% ../nbs/bundle.ipynb #0b21f2ed
-BUNDLE_FORMAT = 3  # 1 had no `output` (it was softmax) and no `members` (there was one); 2 was not calibrated
+# %% ../nbs/bundle.ipynb #4a1994a5
+# 1 had no `output` (it was softmax) and no `members` (there was one); 2 was not calibrated; 3 had no `card_sha256`
+BUNDLE_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,11 @@ class Bundle:
 def make_bundle(
     model: nn.Module,  # Body and head, after training
     recipe: Recipe,  # That it was trained by
-    threshold: float,  # Decision threshold for 1 - p(NORMAL), chosen on validation
     origin: str,  # Where the initial weights came from
     data: dict,  # Which data it was trained on: `name`, `fingerprint`, `synthetic`, `credit`
     members: int = 1,  # How many trained models it is made of
 ) -> Bundle:
-    "What is needed to use the model again, and to know where it comes from."
+    "What is needed to use the model again, and to know where it comes from. `fit_decision` gives it a threshold."
     mean, std = imagenet_stats
     card = {
         "format": BUNDLE_FORMAT,
@@ -75,12 +76,18 @@ def make_bundle(
         "mean": list(mean),
         "std": list(std),
         "calibration": {"method": "none"},
-        "threshold": threshold,
+        "threshold": 0.5,
         "initial_weights": origin,
         "trained_on": data,
         "library": f"xai-pneumonia {version('xai-pneumonia')}",
     }
     return Bundle(model.eval(), card)
+
+
+def _card_hash(card):
+    "The SHA-256 of all that a card says, but for this hash itself."
+    said = {name: value for name, value in card.items() if name != "card_sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def save_bundle(
@@ -91,14 +98,32 @@ def save_bundle(
     folder = Path(folder)
     with whole_file(folder / "model.safetensors") as part:
         save_file({k: v.contiguous() for k, v in bundle.model.state_dict().items()}, part)
-    card = bundle.card | {"sha256": sha256(folder / "model.safetensors")}
+    card = bundle.card | {"format": BUNDLE_FORMAT, "sha256": sha256(folder / "model.safetensors")}
+    card["card_sha256"] = _card_hash(card)
     with whole_file(folder / "model.json") as part:
         part.write_text(json.dumps(card, indent=1), encoding="utf-8")
 
-# %% ../nbs/bundle.ipynb #11829826
+# %% ../nbs/bundle.ipynb #f930ab2f
+_FIELDS = {"task": str, "classes": list, "backbone": str, "head": str, "size": int, "resize": str}
+_FIELDS |= {"mean": list, "std": list, "threshold": float, "sha256": str}
+
+
+def _fault(card):
+    "What is wrong with a card, or None."
+    wrong = [name for name, kind in _FIELDS.items() if not isinstance(card.get(name), kind)]
+    if wrong:
+        return f"{wrong[0]} is missing, or not a {_FIELDS[wrong[0]].__name__}"
+    if card["task"] not in TASKS or card["classes"] != TASKS[card["task"]][1]:
+        return f"task {card['task']} with classes {card['classes']}"
+    if not (32 <= card["size"] <= 4096 and card.get("members", 1) in range(1, 101)):
+        return f"size {card['size']}, members {card.get('members', 1)}"
+    if card["format"] >= 4 and card.get("card_sha256") != _card_hash(card):
+        return "it was changed after it had been written"
+
+
 def load_card(
     folder: str | Path,  # A run folder, or any folder with model.safetensors and model.json
-) -> dict:  # Raises `InputError` if it is missing, damaged, or of a later format
+) -> dict:  # Raises `InputError` if it is missing, damaged, changed, or of a later format
     "Read the card of a model, without the model."
     folder = Path(folder)
     path = folder / "model.json"
@@ -106,15 +131,17 @@ def load_card(
         raise InputError(f"{folder} has no model.json; give a run folder, or the folder that holds a model's two files")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-        if card["format"] > BUNDLE_FORMAT:
-            raise InputError(
-                f"{path} has format {card['format']}, this version reads up to {BUNDLE_FORMAT}; update xai-pneumonia"
-            )
-        return card
-    except (ValueError, KeyError, TypeError) as e:
-        if isinstance(e, InputError):
-            raise
-        raise InputError(f"{path} is damaged ({e!r}); copy the model's two files again") from e
+        later = card["format"] > BUNDLE_FORMAT
+        fault = None if later else _fault(card)
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
+        fault, later = repr(e), False
+    if later:
+        raise InputError(
+            f"{path} has format {card['format']}, this version reads up to {BUNDLE_FORMAT}; update xai-pneumonia"
+        )
+    if fault:
+        raise InputError(f"{path} is damaged ({fault}); copy the model's two files again")
+    return card
 
 
 def _empty_model(card):

@@ -21,7 +21,7 @@ from .models import make_ensemble
 from .recipes import Recipe
 from .train import data_card, read_run, train_run, write_run
 
-# %% ../nbs/folds.ipynb #fabcde24
+# %% ../nbs/folds.ipynb #d565edb8
 def fold_table(
     runs: list,  # Runs of the folds, as `read_run` gives them
 ) -> pd.DataFrame:  # A row a fold, then `mean` and `sd`
@@ -70,7 +70,7 @@ def _write_ensemble(root, manifest, images, recipe, runs, folder):
     model = make_ensemble([bundle.model for bundle in bundles])
     asked = manifest.assign(split=manifest.split.replace("train", "valid"))  # each by a model that has not seen it
     data, origin = data_card(root, asked, images), bundles[0].card["initial_weights"]
-    bundle = make_bundle(model, recipe, 0.5, origin, data, len(bundles))
+    bundle = make_bundle(model, recipe, origin, data, len(bundles))
     unseen = [uncalibrated(run.predictions[run.predictions.split == "valid"]) for run in runs]
     predictions = pd.concat([*unseen, predict(bundle, asked[asked.split == "test"])], ignore_index=True)
     perturbed = pd.concat([uncalibrated(run.perturbed) for run in runs], ignore_index=True)

@@ -5,14 +5,13 @@
 # %% auto #0
 __all__ = ['BACKENDS', 'Paths', 'decide', 'Model', 'load', 'predict_files']
 
-# %% ../nbs/05_predict.ipynb #334fba58
+# %% ../nbs/05_predict.ipynb #21130893
 import json
 import os
 import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +29,7 @@ from .calibrate import calibrate
 from .core import InputError, sha256, whole_file
 from .data import DISCLAIMER
 from .decide import conformal_sets
+from .export import onnx_session, to_onnx
 from .cam import class_activation_maps, scale_maps
 from .gradcam import Explanation, explain, overlays
 from .images import to_square
@@ -71,7 +71,7 @@ def _loader(bundle: Bundle, files: list[Path], workers: int | None) -> DataLoade
     dataset = _Files(files, bundle.card["size"], bundle.card["resize"])
     return DataLoader(dataset, _BATCH, num_workers=workers, collate_fn=_collate)
 
-# %% ../nbs/05_predict.ipynb #81ce5572
+# %% ../nbs/05_predict.ipynb #bb5dd7c2
 def _normalised(bundle: Bundle, squares: torch.Tensor) -> torch.Tensor:
     "(B, size, size) uint8 to what the model takes."
     device = next(bundle.model.parameters()).device
@@ -85,38 +85,31 @@ def _parts(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return x.split(8) if x.device.type == "cpu" else (x,)
 
 
+def _calibrated(bundle: Bundle, logits: torch.Tensor) -> pd.DataFrame:
+    "`p_CLASS` of each image."
+    columns = [f"p_{c}" for c in bundle.classes]
+    preds = pd.DataFrame(logits.softmax(1).numpy().astype(float), columns=columns)
+    return calibrate(preds, bundle.calibration)[columns]
+
+
 def _by_torch(bundle: Bundle) -> Callable:
-    def logits(x):
+    def probabilities(squares):
         with torch.inference_mode():
-            return torch.cat([bundle.model(part) for part in _parts(x)]).cpu()
+            parts = [bundle.model(part) for part in _parts(_normalised(bundle, squares))]
+        return _calibrated(bundle, torch.cat(parts).cpu())
 
-    return logits
+    return probabilities
 
-# %% ../nbs/05_predict.ipynb #1c31126e
+
 def _by_onnx(bundle: Bundle) -> Callable:
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401  what torch exports with
-    except ImportError as e:
-        raise InputError(
-            f'backend onnx needs {e.name}; pip install "xai-pneumonia[onnx]", or take backend torch'
-        ) from e
-    model = deepcopy(bundle.model).cpu().to(memory_format=torch.contiguous_format)
-    x = torch.randn(4, 3, bundle.card["size"], bundle.card["size"])
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as d:
-        shapes = {"input_names": ["x"], "dynamic_shapes": ({0: torch.export.Dim("images")},)}
-        torch.onnx.export(model, (x,), f"{d}/model.onnx", dynamo=True, verbose=False, **shapes)
-        session = onnxruntime.InferenceSession(f"{d}/model.onnx", options, ["CPUExecutionProvider"])
+        session = onnx_session(to_onnx(bundle, f"{d}/model.onnx"))
 
-    def logits(x):
-        return torch.from_numpy(session.run(None, {"x": x.cpu().contiguous().numpy()})[0])
+    def probabilities(squares):
+        found = session.run(None, {"images": squares.numpy()})[0]
+        return pd.DataFrame(found.astype(float), columns=[f"p_{c}" for c in bundle.classes])
 
-    with torch.inference_mode():
-        if (worst := (logits(x).softmax(1) - model(x).softmax(1)).abs().max()) > 1e-3:
-            raise InputError(f"backend onnx moves the probabilities of this model by {worst:.4f}; take backend torch")
-    return logits
+    return probabilities
 
 
 BACKENDS = {"torch": _by_torch, "onnx": _by_onnx}
@@ -140,7 +133,7 @@ def decide(
         {"class": named, "set": in_set, "decision": named.where(sure, "abstain"), "reason": reason.mask(sure, None)}
     )
 
-# %% ../nbs/05_predict.ipynb #971fbc6a
+# %% ../nbs/05_predict.ipynb #794fed2d
 def _save_maps(folder: Path, names: list[str], images: np.ndarray, raw: np.ndarray):
     "Save the overlays. Their rows are written after them: where one is cut short there is no row, and it is made anew."
     options = {"quality": 90, "subsampling": 0, "comment": f"Class activation map. {DISCLAIMER}"}
@@ -149,15 +142,15 @@ def _save_maps(folder: Path, names: list[str], images: np.ndarray, raw: np.ndarr
         Image.fromarray(overlay).save(folder / name, **options)
 
 
-def _with_maps(bundle: Bundle, folder: Path, stems: list[str], squares: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
-    "Logits (B, classes), and the names of the overlays in `folder`."
+def _with_maps(bundle: Bundle, folder: Path, stems: list[str], squares: torch.Tensor) -> tuple[pd.DataFrame, list[str]]:
+    "`p_CLASS` of each image, and the names of the overlays in `folder`."
     parts = [class_activation_maps(bundle.model, x) for x in _parts(_normalised(bundle, squares))]
     raw, targets, logits = map(np.concatenate, zip(*parts, strict=True))
     names = [f"{stem}-{bundle.classes[t]}.jpg" for stem, t in zip(stems, targets, strict=True)]
     _save_maps(folder, names, squares.numpy(), raw)
-    return torch.from_numpy(logits), names
+    return _calibrated(bundle, torch.from_numpy(logits)), names
 
-# %% ../nbs/05_predict.ipynb #d1eb8981
+# %% ../nbs/05_predict.ipynb #579f32e6
 def _plain(text: str) -> str:
     "One line of valid UTF-8: a file may be called anything."
     text = str(text).encode("utf-8", "backslashreplace").decode()
@@ -169,18 +162,16 @@ def _columns(bundle: Bundle, maps: bool) -> list[str]:
     return fixed + ["map_file"] * maps
 
 
-def _scored(bundle, logits, maps, stems, squares):
+def _scored(bundle, probabilities, maps, stems, squares):
     "Probabilities and decisions, and perhaps the maps' names, of squares."
     if maps is None:
-        found, names = logits(_normalised(bundle, squares)), None
+        preds, names = probabilities(squares), None
     else:
-        found, names = _with_maps(bundle, maps, stems, squares)
-    preds = pd.DataFrame(found.softmax(1).numpy().astype(float), columns=[f"p_{c}" for c in bundle.classes])
-    preds = calibrate(preds, bundle.calibration)[list(preds)]
+        preds, names = _with_maps(bundle, maps, stems, squares)
     return preds.join(decide(bundle, preds)).assign(map_file=names)
 
-# %% ../nbs/05_predict.ipynb #22e3f68a
-def _batch_table(bundle, logits, maps, files, batch):
+# %% ../nbs/05_predict.ipynb #55943ad3
+def _batch_table(bundle, probabilities, maps, files, batch):
     "The rows of one batch."
     digests, reasons, squares = batch
     table = pd.DataFrame({"path": [_plain(f) for f in files], "sha256": digests}, dtype=object)
@@ -189,7 +180,7 @@ def _batch_table(bundle, logits, maps, files, batch):
     if squares is not None:
         seen = table.index[refused.isna()]
         stems = [f"{_plain(files[i].stem)[:50]}-{digests[i][:8]}" for i in seen]
-        table = table.join(_scored(bundle, logits, maps, stems, squares).set_index(seen))
+        table = table.join(_scored(bundle, probabilities, maps, stems, squares).set_index(seen))
         refused = refused.fillna(table.pop("reason"))
     return table.assign(reason=refused).reindex(columns=_columns(bundle, maps is not None))
 
@@ -202,11 +193,11 @@ def _tables(
     workers: int | None = None,
 ) -> Iterator[pd.DataFrame]:
     "The rows of one batch after another, with a progress bar."
-    logits, loader = BACKENDS[backend](bundle), _loader(bundle, files, workers)
+    probabilities, loader = BACKENDS[backend](bundle), _loader(bundle, files, workers)
     bar, start, done = progress_bar(loader, leave=False), time.monotonic(), 0
     for batch in bar:
         n = len(batch[0])
-        yield _batch_table(bundle, logits, maps, files[done : done + n], batch)
+        yield _batch_table(bundle, probabilities, maps, files[done : done + n], batch)
         done += n
         bar.comment = f"{done / (time.monotonic() - start):.0f} files a second"
 

@@ -265,7 +265,7 @@ def plot_learning_rates(
     ax.legend(frameon=False)
     return fig
 
-# %% ../nbs/02_train.ipynb #87dbb8f7
+# %% ../nbs/02_train.ipynb #67a9d373
 def _peak_memory_gib():
     "Largest resident memory of this process so far; None where the system does not tell (Windows)."
     try:
@@ -365,7 +365,7 @@ def train_run(
         raise KeyboardInterrupt(f"training stopped; {kept}") from None
     if not is_first():
         return Path(out)
-    bundle = make_bundle(learn.model, recipe, 0.5, origin, data)
+    bundle = make_bundle(learn.model, recipe, origin, data)
     predictions = predict(bundle, manifest[manifest.split != "train"])
     perturbed = predict_perturbed(bundle, manifest[manifest.split == "valid"])
     with whole_folder(out) as folder:
