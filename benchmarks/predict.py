@@ -58,11 +58,12 @@ def by_library(bundle: Bundle, files: list[Path], **options) -> np.ndarray:
 def bf16(bundle: Bundle):
     "A back end that is not offered."
 
-    def logits(x):
+    def probabilities(squares):
+        x = predict._normalised(bundle, squares)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            return bundle.model(x).float()
+            return predict._calibrated(bundle, bundle.model(x).float())
 
-    return logits
+    return probabilities
 
 
 def calibrated(bundle: Bundle, p: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['main', 'run', 'train', 'report', 'recipes', 'evaluate', 'compare', 'robustness', 'shortcuts', 'trust', 'external',
-           'predict', 'export', 'audit', 'split', 'data', 'download', 'phantom']
+           'predict', 'export', 'app', 'audit', 'split', 'data', 'download', 'phantom']
 
 # %% ../nbs/08_cli.ipynb #87765ea7
 import sys
@@ -273,6 +273,21 @@ def export(bundle, out):
     from xai_pneumonia.export import to_onnx
 
     click.echo(f"written: {to_onnx(load_bundle(bundle), out)}\n{DISCLAIMER}")
+
+# %% ../nbs/08_cli.ipynb #dbe825d5
+@main.command()
+@click.argument("bundle")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; there is no password.")
+@click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
+def app(bundle, host, port):
+    """A page in the browser for the model of BUNDLE: drop X-rays, see probability, interval, map; Ctrl-C ends it.
+
+    BUNDLE is a run folder, or one with model.safetensors and model.json. Nothing that is dropped is kept. Needs the
+    extra: pip install "xai-pneumonia[app]".
+    """
+    from xai_pneumonia.app import serve
+
+    serve(bundle, host, port)
 
 # %% ../nbs/08_cli.ipynb #2badfaf3
 @main.command()

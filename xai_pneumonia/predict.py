@@ -208,7 +208,7 @@ Paths = str | Path | Iterable[str | Path]  # A list of files, or one path for `f
 def _files_of(paths: Paths) -> list[Path]:
     return find_inputs(paths) if isinstance(paths, str | Path) else [Path(p) for p in paths]
 
-# %% ../nbs/05_predict.ipynb #afd99c50
+# %% ../nbs/05_predict.ipynb #1d9de19b
 @dataclass(frozen=True)
 class Model:
     "A bundle that takes paths. It computes where its network is: `model.bundle.model.cuda()` moves it."
@@ -223,9 +223,10 @@ class Model:
     def predict(
         self,
         paths: Paths,  # A list of files, or one path for `find_inputs`
+        workers: int | None = None,  # Processes that read; None: one less than there are cores, 8 at most
     ) -> pd.DataFrame:  # A row a file, with the columns that `predict_files` writes
         "Class, probabilities, prediction set, decision and reason of each file."
-        tables = list(_tables(self.bundle, _files_of(paths)))
+        tables = list(_tables(self.bundle, _files_of(paths), workers=workers))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_columns(self.bundle, False))
 
     def predict_proba(
