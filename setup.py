@@ -28,6 +28,7 @@ setup(
         "Programming Language :: Python :: 3",
     ],
     packages=find_packages(include=["xai_pneumonia", "xai_pneumonia.*"]),
+    package_data={cfg["lib_path"]: ["py.typed"]},
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={k.removesuffix("_requirements"): v.split() for k, v in cfg.items() if k.endswith("_requirements")},

@@ -4,8 +4,11 @@ Nothing in the checkout is changed. Notebooks are run on the phantom: the variab
 are removed. Exit code 1 if a test fails.
 """
 
+import ast
 import filecmp
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,6 +65,43 @@ def readme_in_step():
     assert (root / "README.md").read_text(encoding="utf-8") == readme(), "run make readme"
 
 
+def texts():
+    "Each page and its Markdown."
+    for path in sorted(root.glob("*.md")):
+        yield path, path.read_text(encoding="utf-8")
+    for path in sorted(root.glob("nbs/**/*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        yield path, "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+def links():
+    "Links and pictures that are files of this repository are there, and the site's sidebar has every page."
+    broken = []
+    for path, text in texts():
+        targets = [t.split("#")[0] for t in re.findall(r"\]\(<?([^)>\s]+)", text) if not re.match(r"[a-z]+:", t)]
+        broken += [f"{path.relative_to(root)}: {t}" for t in targets if t and not (path.parent / t).exists()]
+    sidebar = (root / "nbs/_quarto.yml").read_text(encoding="utf-8")
+    pages = [p.relative_to("nbs").as_posix() for p in files(root) if p.suffix == ".ipynb"]
+    broken += [f"_quarto.yml: no {page}" for page in pages if page not in sidebar]
+    assert not broken, f"mend {', '.join(broken)}"
+
+
+def documented():
+    "Everything that is exported says what it is, and functions of what type each parameter is."
+    bare = []
+    for path in sorted((root / "xai_pneumonia").glob("[!_]*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            if ast.get_docstring(node) is None:
+                bare.append(f"{path.stem}.{node.name}")
+            elif isinstance(node, ast.FunctionDef) and path.stem != "cli":
+                arguments = [*node.args.args, *node.args.kwonlyargs]
+                bare += [f"{path.stem}.{node.name}({a.arg})" for a in arguments if a.annotation is None]
+    assert not bare, f"describe {', '.join(bare)}"
+
+
 def notebook(path):
     "One notebook, by nbdev_test."
     call(binaries / "nbdev_test", "--path", path, "--n_workers", 1)
@@ -91,7 +131,7 @@ def wheel():
 
 def main():
     notebooks = [p for p in files(root) if p.suffix == ".ipynb"]
-    tests = [lint, in_step, readme_in_step, *notebooks, wheel]
+    tests = [lint, in_step, readme_in_step, links, documented, *notebooks, wheel]
     failed = 0
     for test in tests:
         name, started = getattr(test, "__name__", str(test)), time.perf_counter()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_FILES', 'MAX_SIZE', 'MAP_METHODS', 'make_app', 'serve']
 
-# %% ../nbs/app.ipynb #d3f38268
+# %% ../nbs/app.ipynb #f1643bb4
 import base64
 import io
 import json
@@ -16,7 +16,7 @@ import time
 import zipfile
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING

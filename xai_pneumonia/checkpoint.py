@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'STALLED', 'random_states', 'set_random_states', 'Checkpoint']
 
-# %% ../nbs/checkpoint.ipynb #a1b85a47
+# %% ../nbs/checkpoint.ipynb #0c12c21a
 import io
 import json
 import random
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.core import Callback, CancelEpochException, CancelFitException
+from fastai.data.load import DataLoader
 from fastcore.basics import noop
 from fastcore.foundation import L
 from torch import nn
@@ -25,9 +26,9 @@ from .core import InputError, whole_file
 from .devices import is_first
 from .recipes import Recipe
 
-# %% ../nbs/checkpoint.ipynb #5b19ab6b
+# %% ../nbs/checkpoint.ipynb #54eb2c18
 def random_states(
-    dl=None,  # fastai `DataLoader` that shuffles with a generator of its own
+    dl: DataLoader | None = None,  # That shuffles with a generator of its own
 ) -> dict:  # Numbers and tensors only
     "The state of all generators that a training draws from."
     kind, key, *rest = np.random.get_state()
@@ -42,7 +43,7 @@ def random_states(
 
 def set_random_states(
     states: dict,  # As `random_states` gives them
-    dl=None,  # The same loader, or its like in another process
+    dl: DataLoader | None = None,  # The same loader, or its like in another process
 ):
     "Put the generators back into the states they had."
     random.setstate(states["python"])

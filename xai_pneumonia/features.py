@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['has_few_views', 'split_head', 'feature_learner']
 
-# %% ../nbs/features.ipynb #743632f5
-from contextlib import contextmanager, nullcontext
+# %% ../nbs/features.ipynb #4558a281
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from fastai.callback.data import WeightedDL
@@ -37,7 +37,7 @@ def split_head(
     cut = learns.index(True)
     return nn.Sequential(body, *head[:cut]), head[cut:]
 
-# %% ../nbs/features.ipynb #f036c906
+# %% ../nbs/features.ipynb #0217b240
 @contextmanager
 def _random_states_kept():
     states = random_states()
@@ -81,7 +81,8 @@ class _LookUp(ItemTransform):
 def feature_learner(
     learn: Learner,  # With a frozen body, and dls that only mirror: see `has_few_views`
     mirrored: bool,  # Do they mirror?
-    precision=None,  # Context in which the body is run, such as `torch.autocast("cpu", torch.bfloat16)`
+    precision: AbstractContextManager
+    | None = None,  # Context in which the body is run, such as `torch.autocast("cpu", torch.bfloat16)`
 ) -> Learner:  # Trains the head of the same model, on features; its shuffling follows that of `learn`
     "Compute the features of all images, and a learner for the rest of the head."
     fixed, rest = split_head(learn.model)

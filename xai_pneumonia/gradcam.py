@@ -6,7 +6,7 @@
 __all__ = ['EVERY', 'OUTCOMES', 'Explanation', 'explain', 'plot_overlay', 'plot_explanations', 'outcomes', 'gallery',
            'top_losses', 'plot_top_losses', 'plot_side_by_side', 'save_evidence', 'overlays']
 
-# %% ../nbs/04_gradcam.ipynb #41d18eb5
+# %% ../nbs/04_gradcam.ipynb #78e7a1eb
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from .thresholds import decisions
 if TYPE_CHECKING:
     from fastai.interpret import Interpretation
     from fastai.learner import Learner
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # %% ../nbs/04_gradcam.ipynb #74b41177
@@ -124,11 +125,11 @@ def explain(
     table = table.assign(**{f"p_{c}": p[:, i] for i, c in enumerate(source.classes)})
     return Explanation(calibrate(table, source.calibration), images, raw, method, layer, source.sha256)
 
-# %% ../nbs/04_gradcam.ipynb #cb130778
+# %% ../nbs/04_gradcam.ipynb #e36bd0eb
 def plot_overlay(
     image: np.ndarray,  # (size, size) uint8
     heat: np.ndarray,  # (size, size) in [0, 1]
-    ax,  # Matplotlib axes
+    ax: "Axes",
     mask: np.ndarray | None = None,  # (size, size) bool: outlined solid, where the truth is known
     lungs: np.ndarray | None = None,  # (size, size) bool: outlined dashed
     opacity: float = 0.65,  # Of the highest value, in [0, 1]

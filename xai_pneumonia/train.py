@@ -7,7 +7,7 @@ __all__ = ['OPTIMIZERS', 'FixBatchNorm', 'WeightedCrossEntropy', 'auroc', 'make_
            'plot_learning_rates', 'checkpoint_file', 'data_card', 'write_run', 'train_run', 'Run', 'read_run',
            'example_run']
 
-# %% ../nbs/02_train.ipynb #6ae7aa05
+# %% ../nbs/02_train.ipynb #2d1c3cd6
 import hashlib
 import json
 import os
@@ -27,6 +27,7 @@ from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
 from fastai.callback.mixup import MixUp
 import fastai.callback.schedule  # noqa: F401, gives Learner its fit_one_cycle
+from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.metrics import AccumMetric, accuracy
 from fastai.optimizer import SGD, Adam
@@ -80,7 +81,7 @@ class WeightedCrossEntropy(nn.Module):
         loss = cross_entropy(logits, y, self.weight, reduction="none", label_smoothing=self.label_smoothing)
         return loss.mean() if self.reduction == "mean" else loss
 
-# %% ../nbs/02_train.ipynb #e48fdd15
+# %% ../nbs/02_train.ipynb #1d22b829
 OPTIMIZERS = {
     "fastai_adam": Adam,
     "adam": partial(Adam, sqr_mom=0.999, eps=1e-8),  # PyTorch's constants
@@ -111,7 +112,7 @@ def _loss(dls, recipe):
 
 
 def make_learner(
-    dls,  # fastai `DataLoaders`, as `make_dls` gives them
+    dls: DataLoaders,  # As `make_dls` gives them
     recipe: Recipe,  # What it says of model, loss, optimizer and precision is used
 ) -> tuple[Learner, str]:  # The learner, and a line that says where its weights come from
     "A `vision_learner` with three parameter groups: early body, late body, head."
