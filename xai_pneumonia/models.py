@@ -6,9 +6,10 @@
 __all__ = ['cut_backbone', 'split_groups', 'load_backbone', 'FrozenClassifier', 'make_head', 'TwoSided', 'make_model',
            'make_ensemble', 'evaluating']
 
-# %% ../nbs/models.ipynb #795a2d4b
+# %% ../nbs/models.ipynb #f5ff3ce2
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.error import URLError
 
@@ -80,7 +81,7 @@ for _name in ("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "effic
     _meta = {"cut": cut_backbone, "split": split_groups, "stats": imagenet_stats, "weights": "DEFAULT"}
     model_meta.setdefault(torchvision.models.get_model_builder(_name), _meta)
 
-# %% ../nbs/models.ipynb #8e85a0ca
+# %% ../nbs/models.ipynb #17026fe1
 def _read_state_dict(path, backbone):
     if not path.is_file():
         raise InputError(f"weights {path} is not a file; give imagenet, none, or a state-dict file for {backbone}")
@@ -97,8 +98,10 @@ def load_backbone(
     weights: str,  # imagenet, none, or a state-dict file (.pth, .safetensors) in torchvision's layout
 ) -> tuple[nn.Module, str]:  # The model, and a line that says where its weights come from
     "A torchvision model with the weights asked for, or an `InputError` that names the remedy."
-    if name not in torchvision.models.list_models(module=torchvision.models):
-        raise InputError(f"unknown backbone {name}; expected a torchvision model such as resnet18 or densenet121")
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        nearest = get_close_matches(name, known, n=1) or ["resnet18"]
+        raise InputError(f"unknown backbone {name}; expected a torchvision model such as {nearest[0]}")
     if weights == "none":
         return torchvision.models.get_model(name), "none (random initialisation)"
     if weights == "imagenet":
