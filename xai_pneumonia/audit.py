@@ -82,7 +82,7 @@ def _error(path, row, reason):
         return f"wrong type: a {row['format']} named {suffix}"
     return reason and f"unreadable: {reason.__cause__ or reason}"
 
-
+# %% ../nbs/audit.ipynb #6d7a7639
 def _inspect(path):
     "One row of `inspect_images`."
     columns = ["sha256", "bytes", "format", "mode", "width", "height", "phash", "error"]
@@ -186,7 +186,7 @@ def _standardised(path):
     v -= v.mean()
     return v / np.linalg.norm(v)
 
-
+# %% ../nbs/audit.ipynb #be01ddc3
 def near_duplicates(
     manifest: pd.DataFrame,  # A manifest
     images: pd.DataFrame,  # `inspect_images(manifest)`
@@ -233,7 +233,7 @@ def write_sums(
         part.write_text("".join(f"{sums[p]}  {p}\n" for p in sorted(sums)), encoding="utf-8", newline="\n")
     return Path(file)
 
-
+# %% ../nbs/audit.ipynb #4f54dc4f
 def _read_sums(file):
     "Relative path: SHA-256."
     try:
@@ -452,7 +452,7 @@ def _jpeg(path):
     image.save(buffer, "JPEG", quality=75)
     return base64.b64encode(buffer.getvalue()).decode()
 
-
+# %% ../nbs/audit.ipynb #779a09ae
 def _pictures(root, manifest, pairs):
     "What the page shows of the pairs."
     rows = manifest.drop_duplicates("path").set_index("path")
@@ -479,7 +479,7 @@ def _summary(findings):
     parts = [f"{count.get(verdict, 0)} {verdict}" for verdict in ("fail", "note", "ok")]
     return f"{len(findings)} checks: {', '.join(parts)}."
 
-
+# %% ../nbs/audit.ipynb #518f0edd
 def write_audit(
     root: str | Path,  # The data folder (`image_root` of what was given)
     manifest: pd.DataFrame,  # Its manifest

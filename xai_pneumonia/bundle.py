@@ -52,7 +52,7 @@ class Bundle:
         "As `fit_calibration` gives it; bundles of an older format have none."
         return self.card.get("calibration", {"method": "none"})
 
-
+# %% ../nbs/bundle.ipynb #afae48a1
 def make_bundle(
     model: nn.Module,  # Body and head, after training
     recipe: Recipe,  # That it was trained by
@@ -89,7 +89,7 @@ def _card_hash(card):
     said = {name: value for name, value in card.items() if name != "card_sha256"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
-
+# %% ../nbs/bundle.ipynb #3e411adf
 def save_bundle(
     bundle: Bundle,  # What to save
     folder: str | Path,  # Gets model.safetensors and model.json
@@ -143,7 +143,7 @@ def load_card(
         raise InputError(f"{path} is damaged ({fault}); copy the model's two files again")
     return card
 
-
+# %% ../nbs/bundle.ipynb #7393bd96
 def _empty_model(card):
     "The network that a card describes, without its weights."
     shape = card["head"], card.get("output", "softmax"), card["size"], len(card["classes"])
@@ -201,7 +201,7 @@ def predict_each(
 
     return [table(i) for i in range(len(changes))]
 
-
+# %% ../nbs/bundle.ipynb #d003570b
 def predict(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Which images; its `path` (and, where present, the columns below) is used

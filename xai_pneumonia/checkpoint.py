@@ -58,7 +58,7 @@ def set_random_states(
 COLUMNS = ["train_loss", "train_accuracy", "train_auroc", "valid_loss", "accuracy", "auroc"]  # of a history
 STALLED = 3  # epochs without a lower validation loss, after which the schedule `plateau` halves the rate
 
-
+# %% ../nbs/checkpoint.ipynb #0818f589
 class Checkpoint(Callback):
     "Note each epoch of a training, choose its weights, end it when it is time, save it and continue it."
 
@@ -205,7 +205,7 @@ class Checkpoint(Callback):
         mean = self.recipe.keep == "mean" and self.n_kept
         return table.assign(kept=table.stage != "head" if mean else table.epoch == self.kept_epoch)
 
-
+# %% ../nbs/checkpoint.ipynb #8d798f09
 def _as_saved(recipe):
     "A recipe as the file has it: the folder of the weights does not matter."
     return json.loads(json.dumps(asdict(recipe) | {"weights": Path(recipe.weights).name}))

@@ -129,7 +129,7 @@ def plot_forest(
     ax.set(xlabel="difference of AUROC, 95 % interval", ylim=(-0.6, len(table) - 0.4))
     return fig
 
-
+# %% ../nbs/compare.ipynb #c8ecec96
 def compare_runs(
     folders: list[str | Path],  # Run folders
     split: str = "test",  # Which of their images

@@ -109,7 +109,7 @@ def _own_patients(paths):
     root = os.path.commonpath([os.path.dirname(p) for p in paths])
     return [parse_name(p)[0] or "file:" + Path(os.path.relpath(p, root)).with_suffix("").as_posix() for p in paths]
 
-
+# %% ../nbs/00_data.ipynb #40270310
 def _manifest(images, label, subtype):
     "A manifest from listed images."
     table = images.assign(label=label, subtype=np.array(list(subtype), object), patient=_own_patients(images.path))
@@ -195,7 +195,7 @@ def _unpacked(source):
                 unpack(archive, part / archive.stem)
     return _unpacked(folder / source.stem) if zips == [source] else folder
 
-
+# %% ../nbs/00_data.ipynb #44be3fe1
 def _from_hub():
     "The images of every split, written into the cache under their own names."
     try:
@@ -285,7 +285,7 @@ def read_csv(
         table[column] = table[column] if column in table else value
     return _complete(table)
 
-
+# %% ../nbs/00_data.ipynb #ac1434a5
 def _gather_boxes(table):
     "One row per image; `boxes` becomes a list of [x, y, width, height], in pixels."
     if "boxes" in table:
@@ -346,7 +346,7 @@ def _complete(table):
     first = ["path", "label", "subtype", "patient", "split"]
     return table[[*first, *(c for c in table if c not in first)]]
 
-
+# %% ../nbs/00_data.ipynb #940709fe
 def _header(path):
     "(patient, age in years, sex, view) of a DICOM file, None where it does not say."
     import pydicom
@@ -472,7 +472,7 @@ def _typical_fold(m, fraction, seed):
 
     return m.index[min(_patient_folds(m, round(1 / fraction), seed), key=unlike)]
 
-
+# %% ../nbs/00_data.ipynb #a41e1046
 def _checked(manifest):
     "The manifest, if no patient of its validation images is trained on, and the classes are mixed alike."
     if leaked(manifest).any():
@@ -593,7 +593,7 @@ TASKS = {  # task: the manifest's column with the target, and its classes in ord
     "3class": ("subtype", ["NORMAL", "BACTERIA", "VIRUS"]),
 }
 
-
+# %% ../nbs/00_data.ipynb #057fc41b
 def make_dls(
     manifest: pd.DataFrame,  # A manifest with rows in `train` and `valid`; its test rows are not touched
     task: str = "binary",  # A key of `TASKS`
@@ -632,7 +632,7 @@ def make_dls(
         options |= {"dl_type": WeightedDL, "dl_kwargs": ({"wgts": weights}, {})}
     return block.dataloaders(rows, **options)
 
-
+# %% ../nbs/00_data.ipynb #5ef63466
 def _workers(n_images):
     "Loader processes: one core is left to the training itself; for a few images none is worth starting."
     return min(8, (os.cpu_count() or 2) - 1, n_images // 64)

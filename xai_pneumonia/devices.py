@@ -63,7 +63,7 @@ def _sharing():
 
     return SharedTraining(sync_bn=torch.cuda.is_available(), cpu=not torch.cuda.is_available())
 
-
+# %% ../nbs/devices.ipynb #204b4c5f
 @contextmanager
 def shared(
     learn: Learner,  # Its batches are dealt out while the block runs

@@ -225,7 +225,7 @@ def _from_kaggle(folder: Path):
     with whole_folder(folder) as new:
         _take_images(cached / "chest_xray", new, "kaggle", shutil.copyfile)
 
-
+# %% ../nbs/download.ipynb #5f632d72
 def download_kermany(
     folder: str | Path,  # A new folder, for train/NORMAL, train/PNEUMONIA, test/NORMAL, test/PNEUMONIA
     source: str = "mendeley",  # mendeley; or kaggle, which has a folder val besides and needs `kagglehub`

@@ -264,7 +264,7 @@ def ring_predictions(
     p = model.predict_proba(ring[~train])
     return manifest.loc[~train, ["path", "patient", "split", "label"]].assign(p_NORMAL=p[:, 0], p_PNEUMONIA=p[:, 1])
 
-
+# %% ../nbs/01_eda.ipynb #dddf6638
 def plot_ring(
     manifest: pd.DataFrame,  # A manifest, split
     size: int = 32,  # Images are squashed to this side first
@@ -314,7 +314,7 @@ def shift_table(
     }
     return pd.DataFrame(table, index=statistics.columns)
 
-
+# %% ../nbs/01_eda.ipynb #5af5c569
 def plot_shift(
     manifest: pd.DataFrame,  # A manifest, split
     statistics: pd.DataFrame,  # `image_statistics(manifest)`

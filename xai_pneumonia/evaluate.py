@@ -187,7 +187,7 @@ def auroc_covariance(
         s11 = ill @ well.T * n_all / (n_all - 1) / (m * n)
     return auroc, s10 + s01 + s11 + s11.T
 
-
+# %% ../nbs/03_evaluate.ipynb #06e5a1af
 def auroc_interval(
     y: np.ndarray,  # (images,) bool: True is pneumonia
     score: np.ndarray,  # (images,)
@@ -219,7 +219,7 @@ def _formulas(y, score, patients, threshold, level) -> dict[str, tuple[float, fl
             found[name] = wilson((y == positive)[among].sum(), among.sum(), level)
     return found
 
-
+# %% ../nbs/03_evaluate.ipynb #cb27c480
 def binary_metrics(
     preds: pd.DataFrame,  # Predictions, of two classes or three (in their binary reading)
     threshold: float,  # Pneumonia when score >= this
@@ -281,7 +281,7 @@ def _with_means(per_class: np.ndarray, support: np.ndarray) -> np.ndarray:
     rows = np.stack([per_class.mean(1), weighted.sum(1), accuracy], axis=1)
     return np.concatenate([per_class, rows], axis=1)
 
-
+# %% ../nbs/03_evaluate.ipynb #3c0bd73d
 def class_metrics(
     preds: pd.DataFrame,  # Predictions
     threshold: float | None = None,  # As in `decisions`
@@ -331,7 +331,7 @@ def _evaluate_split(preds: pd.DataFrame, threshold: float) -> dict:
         result["bacterial"] = _plain(binary_metrics(two_way(preds, "VIRUS", "BACTERIA"), 0.5))
     return result
 
-
+# %% ../nbs/03_evaluate.ipynb #248c171f
 def evaluate(
     preds: pd.DataFrame,  # Predictions
     threshold: float | None = None,  # Pneumonia when score >= this; chosen on the rows with split "valid" if None

@@ -77,7 +77,7 @@ class _LookUp(ItemTransform):
         view = view.bernoulli_(0.5) if self.features.shape[1] == 2 else view
         return self.features[number, view.long()], y
 
-
+# %% ../nbs/features.ipynb #c03a2f65
 def feature_learner(
     learn: Learner,  # With a frozen body, and dls that only mirror: see `has_few_views`
     mirrored: bool,  # Do they mirror?

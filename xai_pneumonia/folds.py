@@ -37,7 +37,7 @@ def fold_table(
     table = pd.DataFrame(rows, index=[f"fold{i}" for i in range(1, len(runs) + 1)])
     return pd.concat([table, table.agg(["mean", "std"]).rename(index={"std": "sd"})]).rename_axis("fold")
 
-
+# %% ../nbs/folds.ipynb #6d217f55
 def train_folds(
     root: str | Path,  # The data folder or CSV
     manifest: pd.DataFrame,  # Its manifest; the test set stays, train and validation are dealt anew

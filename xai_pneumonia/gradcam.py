@@ -210,7 +210,7 @@ def _name(row):
     name = str(row.path).replace("\\", "/").split("/")[-1].rsplit(".", 1)[0]
     return name if len(name) <= 24 else f"{name[:11]}…{name[-11:]}"
 
-
+# %% ../nbs/04_gradcam.ipynb #77056b9c
 def gallery(
     bundle: Bundle,  # A trained model; its threshold decides
     predictions: pd.DataFrame,  # Its predictions for the images to choose from

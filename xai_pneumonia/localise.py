@@ -62,7 +62,7 @@ def _corners(boxes, path, size):
             raise InputError(f"{path}: box [{x:g}, {y:g}, {width:g}, {height:g}] {reason}; correct it, or remove it")
     return np.hstack([start, end]).astype(int)
 
-
+# %% ../nbs/localise.ipynb #23565b29
 def _whole_truth(row):
     "The mask of one image at the image's own size, mode L: 0 or 255."
     path, size = row["path"], _size_of(row["path"])
@@ -155,7 +155,7 @@ def _otsu(maps):
     grey = (255 * _scaled(maps)).astype(np.uint8)
     return np.array([each > threshold_otsu(each) for each in grey])
 
-
+# %% ../nbs/localise.ipynb #ced35f1a
 def localisation_metrics(
     maps: np.ndarray,  # (n, size, size) >= 0, on any scale
     masks: np.ndarray,  # (n, size, size) bool, none of them empty
@@ -207,7 +207,7 @@ def _patient_numbers(patients, n, least):
         raise InputError(f"{len(names)} patient(s) are too few; {least} or more are needed")
     return number
 
-
+# %% ../nbs/localise.ipynb #20a8047a
 def tuned_iou(
     maps: np.ndarray,  # (n, size, size) >= 0; each is scaled from 0 to 1
     masks: np.ndarray,  # (n, size, size) bool, none of them empty
@@ -249,7 +249,7 @@ def _mean_of_others(masks, patients):
     sums = np.stack([masks[number == i].sum(0, dtype=np.float32) for i in range(number.max() + 1)])
     return (sums.sum(0) - sums[number]) / (len(masks) - np.bincount(number)[number])[:, None, None]
 
-
+# %% ../nbs/localise.ipynb #d3300f4c
 def control_maps(
     images: np.ndarray,  # (n, size, size) uint8, as the model saw them
     masks: np.ndarray | None,  # (n, size, size) bool; None: not known, and there is no mean mask

@@ -56,7 +56,7 @@ def _results(run, metrics):
         "metrics": measured,
     }
 
-
+# %% ../nbs/model_card.ipynb #b14c9445
 def _front(run, metrics, card):
     "The fields for programs, as YAML."
     import yaml
@@ -277,7 +277,7 @@ def model_card(
     text = writer.from_string(_CARD).render(_context(run, metrics, card))
     return re.sub(r"\n{3,}", "\n\n", text) + "\n"
 
-
+# %% ../nbs/model_card.ipynb #3deaaf8a
 def write_model_card(
     run: "Run",  # A finished run
     metrics: dict,  # As `run_metrics` gives it

@@ -58,7 +58,7 @@ def _jpeg(x, strength):
     whole = (x * 255).round().to(torch.uint8).cpu()
     return torch.stack([F.jpeg(image, quality) for image in whole]).to(x.device) / 255
 
-
+# %% ../nbs/perturb.ipynb #e73bedeb
 def _resolution(x, strength):
     side = x.shape[-1]
     small = round(side * (1 - 0.16 * strength))
@@ -96,7 +96,7 @@ def _check(kind, strength):
     if kind not in PERTURBATIONS or strength not in (1, 2, 3, 4, 5):
         raise InputError(f"perturbation {kind}, {strength}: expected one of {', '.join(PERTURBATIONS)}, and 1 to 5")
 
-
+# %% ../nbs/perturb.ipynb #c1db6d26
 def perturb(
     x: torch.Tensor,  # (B, 3, H, W) in [0, 1]
     kind: str,  # A key of `PERTURBATIONS`

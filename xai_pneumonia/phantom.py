@@ -99,7 +99,7 @@ def _draw_anatomy(rng):
         clavicle=U(-0.03, 0.05),
     )
 
-
+# %% ../nbs/phantom.ipynb #57ea7388
 def _draw_view(rng):
     "The film: how the patient stood and how it was exposed."
     U, N = rng.uniform, lambda sd: float(rng.normal(0, sd))
@@ -305,7 +305,7 @@ def _interstitial(rng, f, vessels, size):
     net = 1 - np.abs(_noise(rng, 56, size))  # bright lines where the noise changes its sign
     return share, 0.7 + 0.35 * net + 0.35 * vessels, rng.uniform(0.55, 0.9)
 
-
+# %% ../nbs/phantom.ipynb #c913a4d5
 def _lesion(subtype, rng, f, air, vessels, size):
     "The attenuation that a lesion adds, and its mask before that is cut to the lungs."
     if subtype == "NORMAL":
@@ -348,7 +348,7 @@ def _metal(rng, size):
             draw.ellipse([cx - 0.8 * r, cy - r, cx + 0.8 * r, cy + r], fill=int(U(90, 190)))
     return _painted(canvas, size, 0.002)
 
-
+# %% ../nbs/phantom.ipynb #a197a496
 def _expose(attenuation, body, view, rng, size):
     "Grey values (uint8) of a film exposed through `attenuation`."
     total = gaussian_filter(np.clip(attenuation, 0, None) + 0.9 * _metal(rng, size), view.blur * size)
@@ -460,7 +460,7 @@ def _describe(plan, size, seed, marker):
         "counts": counts,
     }
 
-
+# %% ../nbs/phantom.ipynb #ec096df6
 def make_phantom(
     out: str | Path,  # The folder to make; it must not exist, or be empty
     n_images: int = 400,  # In all, 20 or more; met exactly

@@ -111,7 +111,7 @@ def _by_onnx(bundle: Bundle) -> Callable:
 
     return probabilities
 
-
+# %% ../nbs/05_predict.ipynb #4a2c6765
 BACKENDS = {"torch": _by_torch, "onnx": _by_onnx}
 
 # %% ../nbs/05_predict.ipynb #4233fc4e

@@ -111,7 +111,7 @@ def predictions_from(
         )
     )
 
-
+# %% ../nbs/predictions.ipynb #2e02bab5
 def simulate_predictions(
     three_classes: bool = False,  # NORMAL, BACTERIA, VIRUS in place of NORMAL, PNEUMONIA
     patients: int = 150,  # In each of valid and test, with one to five images each

@@ -35,7 +35,7 @@ CHOICES = {  # fields whose value is one of a few words
     "calibration": METHODS,
 }
 
-
+# %% ../nbs/recipes.ipynb #860a556e
 @dataclass(frozen=True)
 class Recipe:
     "All the choices of one training."

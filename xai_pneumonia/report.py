@@ -226,7 +226,7 @@ def class_rows(
         rows[name] = shown | counts
     return pd.DataFrame(rows).T.rename_axis("class").reset_index()
 
-
+# %% ../nbs/06_report.ipynb #3265a9dc
 def results_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Metrics, curves, errors."
     threshold, test = metrics["threshold"], run.predictions[run.predictions.split == "test"]
@@ -307,7 +307,7 @@ def calibration_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         "Share of pneumonia against the score: on the line, the probability is right. Counts of images; bars are 95 % (Wilson, over patients).",
     )
 
-
+# %% ../nbs/06_report.ipynb #06c94f62
 def decisions_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "To act or to abstain."
     test = run.predictions[run.predictions.split == "test"]
@@ -329,7 +329,7 @@ def decisions_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         "Net benefit of acting on the model, on everybody, on nobody, at the prevalence of the test images.",
     )
 
-
+# %% ../nbs/06_report.ipynb #99f6cc27
 def subgroups_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Is it as good for all?"
     rows = metrics["subgroups"] + metrics["external_subgroups"]
@@ -391,7 +391,7 @@ def shortcuts_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     )
     yield Picture("shortcuts", plot_shortcuts(table), "Effects with 95 % intervals, and the verdict.")
 
-
+# %% ../nbs/06_report.ipynb #40826eb0
 def external_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Other hospitals."
     if metrics["external"] is None:
@@ -450,7 +450,7 @@ def _localisation_rows(rows):
     table = pd.DataFrame(cells).pivot(index="map", columns="measure", values="value")
     return table.loc[pd.unique(pd.DataFrame(rows)["map"])].reset_index()
 
-
+# %% ../nbs/06_report.ipynb #1896bac8
 def trust_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "How far can the maps be believed?"
     if metrics["trust"] is None:
@@ -491,7 +491,7 @@ def repeat_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     facts = {"data": data, "python": f"{e['python']}, {e['machine']}"} | e["packages"]
     yield pd.DataFrame({"what": list(facts), "version": list(facts.values())})
 
-
+# %% ../nbs/06_report.ipynb #d7472389
 def checklist_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Two reporting checklists, filled in from the run."
     for name in ("TRIPOD+AI", "CLAIM"):
@@ -529,7 +529,7 @@ def _with_interval(cell):
         return f"{cell['value']:.3f} ({count}no interval: all resamples agree)"
     return f"{cell['value']:.3f} ({count}95 % interval {cell['low']:.3f} to {cell['high']:.3f})"
 
-
+# %% ../nbs/06_report.ipynb #a7a2b003
 def _summary(run, metrics):
     "The result in two sentences."
     valid, test = (metrics["splits"][s]["binary"] for s in ("valid", "test"))
@@ -581,7 +581,7 @@ def _html(piece, credit, files):
         f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption} {escape(credit)}</figcaption></figure>\n'
     )
 
-
+# %% ../nbs/06_report.ipynb #9b7e9e3e
 def _page(run, bundle, metrics):
     "The report as HTML, and its pictures: name to PNG."
     from jinja2 import Environment

@@ -116,7 +116,7 @@ def _train(path=None, out=None, recipe=None, resume=False, folds=None, track=Non
         train_run(root, manifest, images, recipe, out, resume, trackers)
     return out, root, trackers
 
-
+# %% ../nbs/07_run.ipynb #3f8e32ea
 def train(
     path: str | Path | None = None,  # A data folder; None: `$XAI_PNEUMONIA_DATA`, else the phantom
     out: str | Path | None = None,  # The run folder to make; None: runs/NAME-DATE-TIME
@@ -153,7 +153,7 @@ def _print_split(metrics, split):
     if len(metrics["splits"][split]["confusion"]["classes"]) > 2:
         print(class_rows(metrics, split).to_string(index=False))
 
-
+# %% ../nbs/07_run.ipynb #54f5dc05
 def report_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # The data folder it was made from
@@ -229,7 +229,7 @@ def shortcuts_run(
     "Is it the lungs that the model reads? Leaves shortcuts.csv."
     return _ask(folder, root, "shortcuts", lambda *asked: shortcut_audit(*asked).reset_index())
 
-
+# %% ../nbs/07_run.ipynb #d7a9386b
 def trust_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # The data folder it was made from, or other data with labels

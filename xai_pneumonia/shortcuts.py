@@ -194,7 +194,7 @@ def _change(kind, manifest, resize) -> Callable:
 
     return change
 
-
+# %% ../nbs/shortcuts.ipynb #91721e7f
 def shortcut_audit(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Which images, usually the test rows; with lung masks (`lung_mask`) or without

@@ -21,7 +21,7 @@ def _needs(extra, e):
         f"tracking by {extra} needs a package that is not installed ({e}); pip install 'xai-pneumonia[{extra}]'"
     )
 
-
+# %% ../nbs/tracking.ipynb #0c05a6c1
 class MlflowTracker(Callback):
     "Log a training to MLflow."
 

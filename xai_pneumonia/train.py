@@ -110,7 +110,7 @@ def _loss(dls, recipe):
         weight = torch.tensor([1, (y == 0).sum() / (y == 1).sum()])
     return WeightedCrossEntropy(weight, recipe.label_smoothing)
 
-
+# %% ../nbs/02_train.ipynb #fe884bf4
 def make_learner(
     dls: DataLoaders,  # As `make_dls` gives them
     recipe: Recipe,  # What it says of model, loss, optimizer and precision is used
@@ -181,7 +181,7 @@ def _freeze(learn, recipe, stage):
     if not recipe.train_head:
         learn.model[1].requires_grad_(False)
 
-
+# %% ../nbs/02_train.ipynb #9f305e97
 def _worker(learn, recipe, stage):
     "The learner for this stage: the one there is, or one that trains its head on features."
     if stage != "head" or not has_few_views(recipe) or num_distrib() > 1:
@@ -192,7 +192,7 @@ def _worker(learn, recipe, stage):
         fast.add_cb(Bf16())
     return fast
 
-
+# %% ../nbs/02_train.ipynb #5da8d746
 def fit(
     manifest: pd.DataFrame,  # A manifest with rows in `train` and `valid`
     recipe: Recipe,  # What to do
@@ -304,7 +304,7 @@ def checkpoint_file(
     "Where its checkpoint lies while the training goes on: beside it."
     return Path(f"{out}.checkpoint.pt")
 
-
+# %% ../nbs/02_train.ipynb #651de85f
 def data_card(
     root: str | Path,  # The data folder or CSV
     manifest: pd.DataFrame,  # Its manifest, split
@@ -344,7 +344,7 @@ def write_run(
     relative_paths(predictions, image_root(root)).to_csv(folder / "predictions.csv", index=False)
     relative_paths(perturbed, image_root(root)).to_csv(folder / "perturbed.csv", index=False)
 
-
+# %% ../nbs/02_train.ipynb #f6820483
 def train_run(
     root: str | Path,  # The data folder or CSV
     manifest: pd.DataFrame,  # Its manifest, split into train, valid and test
@@ -396,7 +396,7 @@ class Run:
         "The line that belongs below its figures."
         return self.environment["data"]["credit"]
 
-
+# %% ../nbs/02_train.ipynb #541d787f
 def read_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # The data folder or CSV it was made from

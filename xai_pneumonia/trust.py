@@ -60,7 +60,7 @@ class Subject:
         card = self.bundle.card
         return ((self.x[:, 0] * card["std"][0] + card["mean"][0]).clamp(0, 1) * 255).round().numpy().astype(np.uint8)
 
-
+# %% ../nbs/trust.ipynb #42d17475
 def choose_images(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Images it was not trained on
@@ -126,7 +126,7 @@ def _means(values, patients, n_boot=2000, seed=0):
 def _interval(boot):
     return np.nanquantile(boot, [0.025, 0.975]) if np.isfinite(boot).any() else (np.nan, np.nan)
 
-
+# %% ../nbs/trust.ipynb #ca2a691f
 def _compared(question, measure, better, values, controls, patients):
     "Rows of the table: one for each map of `values` (name to (n,)), the controls among them."
     names, sign = list(values), 1 if better == "high" else -1
@@ -185,7 +185,7 @@ def _used(subject, maps, controls, healthy):
         values = {name: table[column] for name, table in tables.items()}
         yield from _compared("used", measure, better, values, controls, subject.patients)
 
-
+# %% ../nbs/trust.ipynb #ea4c55bb
 def _lungs(subject, maps, controls):
     "The share of the map in the lungs; the widened masks, or the stated prior region."
     controls = {name: m for name, m in controls.items() if name != "mean mask"}  # that lies in the lungs by its making
@@ -223,7 +223,7 @@ def _again(subject, explainers, raw, others):
             better = "low" if "shuffled" in title else "high"
             yield _plain("again", f"SSIM with {title}", better, name, value, *_interval(boot), subject)
 
-
+# %% ../nbs/trust.ipynb #82322403
 def _steady(subject, explainers):
     "Do map and prediction change together? Blurred edges are the control: both changes grow with the perturbation."
     card, model = subject.bundle.card, subject.bundle.model
@@ -240,7 +240,7 @@ def _steady(subject, explainers):
 # %% ../nbs/trust.ipynb #bb62a62c
 COMPARED = ("gradcam", "gradcam++", "layercam", "eigencam", "ablationcam")  # unless others are named
 
-
+# %% ../nbs/trust.ipynb #588eeabf
 def trust(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Images it was not trained on, such as the test rows; with masks or boxes, or without
@@ -317,7 +317,7 @@ def trust_table(
     wide = cells.pivot(index="map", columns="measure", values="text")
     return wide.loc[order, cells.measure.unique()].fillna("")
 
-
+# %% ../nbs/trust.ipynb #4e0ee138
 def plot_trust(
     table: pd.DataFrame,  # As `trust` gives it
 ) -> "Figure":
