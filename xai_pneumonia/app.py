@@ -307,7 +307,7 @@ def _evidence(model: Model, items: list[_Item], method: str, target: str) -> byt
     "NUMBER_image.png and NUMBER_overlay.png, and evidence.json."
     card = model.bundle.card
     about = {name: card.get(name) for name in ("sha256", "backbone", "trained_on", "threshold", "calibration")}
-    rows = [{"file": item.row["path"], **item.row} for item in items]
+    rows = [{"file" if name == "path" else name: value for name, value in item.row.items()} for item in items]
     scored = [i for i, item in enumerate(items) if item.square is not None]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -321,8 +321,6 @@ def _evidence(model: Model, items: list[_Item], method: str, target: str) -> byt
                 archive.writestr(names["image"], _png(image))
                 archive.writestr(names["overlay"], _png(overlay))
                 rows[i] |= {"method": method, "class_explained": of, **names}
-        for row in rows:
-            del row["path"]
         library = f"xai-pneumonia {version('xai-pneumonia')}"
         record = {"disclaimer": DISCLAIMER, "library": library, "model": about, "files": rows}
         archive.writestr("evidence.json", json.dumps(record, indent=1, allow_nan=False))

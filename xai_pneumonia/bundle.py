@@ -63,7 +63,6 @@ def make_bundle(
     "What is needed to use the model again, and to know where it comes from. `fit_decision` gives it a threshold."
     mean, std = imagenet_stats
     card = {
-        "format": BUNDLE_FORMAT,
         "disclaimer": DISCLAIMER,
         "task": recipe.task,
         "classes": TASKS[recipe.task][1],
