@@ -110,12 +110,12 @@ def notebook(path):
 
 
 def wheel():
-    "The wheel, installed into a new environment with the newest fastai, does the main job through its command line."
+    "The wheel, made from the sdist, in a new environment with the newest fastai does the main job by its command line."
     with tempfile.TemporaryDirectory() as d:
         d = Path(d)
-        call(binaries / "python", "-m", "build", "--wheel", "--outdir", d / "dist", root)
+        call(binaries / "python", "-m", "build", "--outdir", d / "dist", root)
         call(sys.executable, "-m", "venv", d / "venv")
-        call(d / "venv/bin/python", "-m", "pip", "install", next((d / "dist").iterdir()), cwd=d)
+        call(d / "venv/bin/python", "-m", "pip", "install", next((d / "dist").glob("*.whl")), cwd=d)
         call(d / "venv/bin/python", "-m", "pip", "check", cwd=d)
         versions = "from importlib.metadata import version as v; print(*(f'{p} {v(p)}' for p in ('fastai', 'fastcore', 'torch')))"
         print(f"wheel with {call(d / 'venv/bin/python', '-c', versions, cwd=d).strip()}", flush=True)
