@@ -32,6 +32,7 @@ VARIANTS = {
     "keep=mean": {"keep": "mean"},
     "epochs=8": {"epochs": 8},
     "batchnorm=moving": {"batchnorm": "moving"},
+    "batchnorm, mixup, epochs": {"batchnorm": "moving", "mixup": 0.2, "epochs": 8},
     "lr of a third": {"lr": (3e-6, 3e-5, 3e-4)},
     "size=224": {"size": 224},
     "weights=none": {"weights": "none", "frozen_epochs": 0, "epochs": 5, "batchnorm": "moving", "lr": (1e-3,) * 3},

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'STALLED', 'random_states', 'set_random_states', 'Checkpoint']
 
-# %% ../nbs/checkpoint.ipynb #0c12c21a
+# %% ../nbs/checkpoint.ipynb #c4750775
 import io
 import json
 import random
@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from fastai.callback.core import Callback, CancelEpochException, CancelFitException
 from fastai.data.load import DataLoader
-from fastcore.basics import noop
+from fastcore.basics import noop, patch
 from fastcore.foundation import L
 from torch import nn
 
@@ -58,11 +58,12 @@ def set_random_states(
 COLUMNS = ["train_loss", "train_accuracy", "train_auroc", "valid_loss", "accuracy", "auroc"]  # of a history
 STALLED = 3  # epochs without a lower validation loss, after which the schedule `plateau` halves the rate
 
-# %% ../nbs/checkpoint.ipynb #0818f589
+# %% ../nbs/checkpoint.ipynb #6e144f57
 class Checkpoint(Callback):
     "Note each epoch of a training, choose its weights, end it when it is time, save it and continue it."
 
     order = 65  # after the recorder and the schedule
+    _STATE = "rows stage done ended diverged best wait stall kept n_kept kept_epoch".split()
 
     def __init__(
         self,
@@ -81,129 +82,70 @@ class Checkpoint(Callback):
             self._load()
         self.began = time.perf_counter()
 
-    _STATE = "rows stage done ended diverged best wait stall kept n_kept kept_epoch".split()
+# %% ../nbs/checkpoint.ipynb #d29c032c
+@patch
+def is_over(
+    self: Checkpoint,
+    stage: str,  # Name of a stage
+) -> bool:
+    "Has this stage been trained to its end, in this process or an earlier one?"
+    return any(row["stage"] == stage for row in self.rows) and (self.ended or self.stage != stage)
 
-    def _load(self):
-        saved = torch.load(self.file, "cpu", weights_only=True)
-        mine, theirs = _as_saved(self.recipe), saved.pop("recipe")
-        if differ := [name for name in mine if mine[name] != theirs.get(name)]:
-            raise InputError(
-                f"{self.file} is of a training with another {', '.join(differ)}; continue with the same recipe, or remove it"
-            )
-        if saved.pop("data") != self.data:
-            raise InputError(f"{self.file} is of a training on other images; continue with the same ones, or remove it")
-        for name in self._STATE:
-            setattr(self, name, saved.pop(name))
-        self.whole.load_state_dict(saved["model"])
-        self.loaded = saved
 
-    def _save(self):
-        state = {name: getattr(self, name) for name in self._STATE}
-        state |= {"recipe": _as_saved(self.recipe), "data": self.data, "model": self.whole.state_dict()}
-        state |= {"optimizer": _optimizer_state(self.learn.opt), "random": random_states(self.dls.train)}
-        state["smooth_loss"] = dict(vars(self.recorder.smooth_loss))  # the training loss is a moving average
-        content = io.BytesIO()
-        torch.save(state, content)
-        try:
-            with whole_file(self.file) as part:
-                part.write_bytes(content.getvalue())
-        except OSError as e:
-            raise InputError(
-                f"checkpoint {self.file} cannot be written ({e.strerror}); mend that, then continue with --resume"
-            ) from e
+@patch
+def start(
+    self: Checkpoint,
+    stage: str,  # Name of the stage that the learner fits next
+):
+    "To be called before each fit; a stage starts from the weights that were kept before it."
+    if stage != self.stage:
+        self.stage, self.done, self.wait, self.stall = stage, 0, 0, 0
+        if self.kept:
+            self.whole.load_state_dict(self.kept)
+    self.ended = False
 
-    def is_over(
-        self,
-        stage: str,  # Name of a stage
-    ) -> bool:
-        "Has this stage been trained to its end, in this process or an earlier one?"
-        return any(row["stage"] == stage for row in self.rows) and (self.ended or self.stage != stage)
+# %% ../nbs/checkpoint.ipynb #74fec157
+@patch
+def after_epoch(self: Checkpoint):
+    if self.epoch < self.first:
+        return
+    now = time.perf_counter()
+    figures = dict(zip(COLUMNS, map(float, self.recorder.values[-1]), strict=True))
+    cost = {"images": len(self.dls.train_ds), "seconds": now - self.began}
+    self.rows.append({"epoch": len(self.rows) + 1, "stage": self.stage, **figures, **cost})
+    self.began, self.done = now, self.epoch + 1
+    better = figures["valid_loss"] < self.best
+    self.best, self.wait = (figures["valid_loss"], 0) if better else (self.best, self.wait + 1)
+    self._keep(better)
+    self._slow_down(better)
+    out_of_patience = self.recipe.patience and self.wait >= self.recipe.patience
+    self.ended = out_of_patience or self.done == self.n_epoch
+    if self.file and is_first():
+        self._save()
+    if out_of_patience:
+        print(f"training stopped after epoch {self.done}: no lower validation loss for {self.wait} epochs")
+        raise CancelFitException
 
-    def start(
-        self,
-        stage: str,  # Name of the stage that the learner fits next
-    ):
-        "To be called before each fit; a stage starts from the weights that were kept before it."
-        if stage != self.stage:
-            self.stage, self.done, self.wait, self.stall = stage, 0, 0, 0
-            if self.kept:
-                self.whole.load_state_dict(self.kept)
-        self.ended = False
+# %% ../nbs/checkpoint.ipynb #baee1da9
+@patch
+def _keep(self: Checkpoint, better):
+    weights = {k: v.detach().clone() for k, v in self.whole.state_dict().items()}
+    if self.recipe.keep == "mean" and self.stage != "head":
+        self.n_kept += 1
+        for k, v in weights.items():
+            if self.n_kept > 1 and v.is_floating_point():
+                weights[k] = self.kept[k] + (v - self.kept[k]) / self.n_kept
+    elif self.recipe.keep == "best" and not better:
+        return
+    self.kept, self.kept_epoch = weights, len(self.rows)
 
-    def before_fit(self):
-        self.first = self.done
-        if self.loaded is None:
-            return
-        if self.done:
-            _set_optimizer(self.learn.opt, self.loaded["optimizer"])
-            vars(self.recorder.smooth_loss).update(self.loaded["smooth_loss"])
-            self.logger, self.learn.logger = self.learn.logger, noop
-        set_random_states(self.loaded["random"], self.dls.train)
-        self.loaded = None
 
-    def before_epoch(self):
-        if self.epoch < self.first:
-            raise CancelEpochException
-        if self.first and self.epoch == self.first:
-            self.learn.logger = self.logger
-
-    def after_loss(self):
-        if not torch.isfinite(self.loss):
-            self.diverged = True
-            print(
-                f"training stopped in epoch {self.epoch + 1}: the loss is {self.loss.item()}; lower the learning rate"
-            )
-            raise CancelFitException
-
-    def after_epoch(self):
-        if self.epoch < self.first:
-            return
-        now = time.perf_counter()
-        figures = dict(zip(COLUMNS, map(float, self.recorder.values[-1]), strict=True))
-        cost = {"images": len(self.dls.train_ds), "seconds": now - self.began}
-        self.rows.append({"epoch": len(self.rows) + 1, "stage": self.stage, **figures, **cost})
-        self.began, self.done = now, self.epoch + 1
-        better = figures["valid_loss"] < self.best
-        self.best, self.wait = (figures["valid_loss"], 0) if better else (self.best, self.wait + 1)
-        self._keep(better)
-        self._slow_down(better)
-        out_of_patience = self.recipe.patience and self.wait >= self.recipe.patience
-        self.ended = out_of_patience or self.done == self.n_epoch
-        if self.file and is_first():
-            self._save()
-        if out_of_patience:
-            print(f"training stopped after epoch {self.done}: no lower validation loss for {self.wait} epochs")
-            raise CancelFitException
-
-    def after_cancel_fit(self):
-        self.ended = True
-
-    def _keep(self, better):
-        weights = {k: v.detach().clone() for k, v in self.whole.state_dict().items()}
-        if self.recipe.keep == "mean" and self.stage != "head":
-            self.n_kept += 1
-            for k, v in weights.items():
-                if self.n_kept > 1 and v.is_floating_point():
-                    weights[k] = self.kept[k] + (v - self.kept[k]) / self.n_kept
-        elif self.recipe.keep == "best" and not better:
-            return
-        self.kept, self.kept_epoch = weights, len(self.rows)
-
-    def _slow_down(self, better):
-        self.stall = 0 if better else self.stall + 1
-        if self.recipe.schedule == "plateau" and self.stall >= STALLED:
-            self.stall = 0
-            self.learn.opt.set_hypers(lr=[group["lr"] / 2 for group in self.learn.opt.hypers])
-
-    def history(self) -> pd.DataFrame:  # A row an epoch; `kept` marks the epoch whose weights were kept
-        "What was noted; raises `InputError` if no epoch has ended."
-        if not self.rows:
-            raise InputError(
-                "the loss was not finite before the first epoch ended; lower lr and frozen_lr of the recipe"
-            )
-        table = pd.DataFrame(self.rows)
-        mean = self.recipe.keep == "mean" and self.n_kept
-        return table.assign(kept=table.stage != "head" if mean else table.epoch == self.kept_epoch)
+@patch
+def _slow_down(self: Checkpoint, better):
+    self.stall = 0 if better else self.stall + 1
+    if self.recipe.schedule == "plateau" and self.stall >= STALLED:
+        self.stall = 0
+        self.learn.opt.set_hypers(lr=[group["lr"] / 2 for group in self.learn.opt.hypers])
 
 # %% ../nbs/checkpoint.ipynb #8d798f09
 def _as_saved(recipe):
@@ -224,3 +166,80 @@ def _set_optimizer(opt, saved):
         for p, each in zip(parameters, saved["state"], strict=True)
     ]
     opt.load_state_dict({"state": state, "hypers": L(saved["hypers"])})
+
+# %% ../nbs/checkpoint.ipynb #0d91f319
+@patch
+def _load(self: Checkpoint):
+    saved = torch.load(self.file, "cpu", weights_only=True)
+    mine, theirs = _as_saved(self.recipe), saved.pop("recipe")
+    if differ := [name for name in mine if mine[name] != theirs.get(name)]:
+        raise InputError(
+            f"{self.file} is of a training with another {', '.join(differ)}; continue with the same recipe, or remove it"
+        )
+    if saved.pop("data") != self.data:
+        raise InputError(f"{self.file} is of a training on other images; continue with the same ones, or remove it")
+    for name in self._STATE:
+        setattr(self, name, saved.pop(name))
+    self.whole.load_state_dict(saved["model"])
+    self.loaded = saved
+
+
+@patch
+def _save(self: Checkpoint):
+    state = {name: getattr(self, name) for name in self._STATE}
+    state |= {"recipe": _as_saved(self.recipe), "data": self.data, "model": self.whole.state_dict()}
+    state |= {"optimizer": _optimizer_state(self.learn.opt), "random": random_states(self.dls.train)}
+    state["smooth_loss"] = dict(vars(self.recorder.smooth_loss))  # the training loss is a moving average
+    content = io.BytesIO()
+    torch.save(state, content)
+    try:
+        with whole_file(self.file) as part:
+            part.write_bytes(content.getvalue())
+    except OSError as e:
+        raise InputError(
+            f"checkpoint {self.file} cannot be written ({e.strerror}); mend that, then continue with --resume"
+        ) from e
+
+# %% ../nbs/checkpoint.ipynb #3e3c5339
+@patch
+def before_fit(self: Checkpoint):
+    self.first = self.done
+    if self.loaded is None:
+        return
+    if self.done:
+        _set_optimizer(self.learn.opt, self.loaded["optimizer"])
+        vars(self.recorder.smooth_loss).update(self.loaded["smooth_loss"])
+        self.logger, self.learn.logger = self.learn.logger, noop
+    set_random_states(self.loaded["random"], self.dls.train)
+    self.loaded = None
+
+
+@patch
+def before_epoch(self: Checkpoint):
+    if self.epoch < self.first:
+        raise CancelEpochException
+    if self.first and self.epoch == self.first:
+        self.learn.logger = self.logger
+
+# %% ../nbs/checkpoint.ipynb #427190a3
+@patch
+def after_loss(self: Checkpoint):
+    if not torch.isfinite(self.loss):
+        self.diverged = True
+        print(f"training stopped in epoch {self.epoch + 1}: the loss is {self.loss.item()}; lower the learning rate")
+        raise CancelFitException
+
+
+@patch
+def after_cancel_fit(self: Checkpoint):
+    self.ended = True
+
+# %% ../nbs/checkpoint.ipynb #9f3c0ad6
+@patch
+def history(self: Checkpoint) -> pd.DataFrame:  # A row an epoch; `kept` marks the epoch whose weights were kept
+    "What was noted; raises `InputError` if no epoch has ended."
+    if not self.rows:
+        raise InputError("the loss was not finite before the first epoch ended; lower lr and frozen_lr of the recipe")
+    table = pd.DataFrame(self.rows)
+    mean = self.recipe.keep == "mean" and self.n_kept
+    return table.assign(kept=table.stage != "head" if mean else table.epoch == self.kept_epoch)

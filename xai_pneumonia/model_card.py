@@ -175,7 +175,7 @@ All choices; their names are explained in the library's documentation of recipes
 {{ recipe }}
 """
 
-# %% ../nbs/model_card.ipynb #8176f3ee
+# %% ../nbs/model_card.ipynb #422283c7
 _CARD += """
 ## Evaluation
 
@@ -204,7 +204,10 @@ The probabilities were fitted on validation images by the method {{ card.calibra
 {% endif %}
 The section Calibration of `report.html` shows how well they agree with what is seen.
 {% endif %}
+"""
 
+# %% ../nbs/model_card.ipynb #9f40c6d3
+_CARD += """
 ## Limits
 
 - One training with one seed: another seed gives somewhat other figures, and the intervals do not contain that.

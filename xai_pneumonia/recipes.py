@@ -35,18 +35,18 @@ CHOICES = {  # fields whose value is one of a few words
     "calibration": METHODS,
 }
 
-# %% ../nbs/recipes.ipynb #860a556e
+# %% ../nbs/recipes.ipynb #41c8b5ec
 @dataclass(frozen=True)
-class Recipe:
-    "All the choices of one training."
-
-    # the task and the model
+class _Model:
     task: str = "binary"  # binary or 3class
     backbone: str = "mobilenet_v2"  # A torchvision classification model, by name
     weights: str = "imagenet"  # imagenet (torchvision's download), none (random), or a state-dict file
     head: str = "linear"  # linear, fastai, dense or imagenet: see `make_head`
     output: str = "softmax"  # softmax (one output per class), or logit (a single one; binary only)
-    # the images
+
+
+@dataclass(frozen=True)
+class _Images(_Model):
     size: int = 224  # Side of the square input, in pixels
     resize: str = "squish"  # How an image becomes square: squish, crop or pad
     rotate: float = 10.0  # Largest rotation in training, in degrees
@@ -62,7 +62,44 @@ class Recipe:
     )
     sampler: str = "all"  # all (each once an epoch), balanced (drawn, classes alike), or two_weights (a bug, see below)
     batch_size: int = 32  # Images per batch
-    # what learns, and how
+
+# %% ../nbs/recipes.ipynb #592f1b60
+def _contradictions(recipe):
+    "Pairs: is this wrong, and what is wrong."
+    random, one = recipe.weights == "none", recipe.output == "logit"
+    yield len(recipe.lr) != 3, f"lr {recipe.lr} has {len(recipe.lr)} value(s); give three: early body, late body, head"
+    yield recipe.frozen_epochs + recipe.epochs < 1, "frozen_epochs and epochs are both 0; give one of them a number"
+    yield (
+        random and recipe.frozen_epochs,
+        "frozen_epochs must be 0 with weights none: a random body cannot stay frozen",
+    )
+    yield (
+        random and recipe.trained_blocks != -1,
+        "trained_blocks must be -1 with weights none: a random body must learn",
+    )
+    yield random and recipe.head == "imagenet", "head imagenet needs weights: it keeps their classifier"
+    yield (
+        random and recipe.batchnorm == "fixed",
+        "batchnorm must be moving with weights none: there is nothing to keep",
+    )
+    yield one and recipe.task != "binary", f"output logit is for the task binary, not {recipe.task}; use softmax"
+    yield (
+        recipe.calibration == "isotonic" and recipe.task != "binary",
+        f"calibration isotonic is for the task binary, not {recipe.task}; use platt or temperature",
+    )
+    yield recipe.pos_weight and recipe.task != "binary", f"pos_weight is for the task binary, not {recipe.task}"
+    yield (
+        recipe.sampler == "balanced" and recipe.pos_weight,
+        "sampler balanced and pos_weight both even out; choose one",
+    )
+    yield recipe.keep == "mean" and not recipe.epochs, "keep mean needs epochs of the second stage; use best or last"
+    yield not recipe.train_head and not recipe.epochs, "train_head false with epochs 0: nothing would learn"
+
+# %% ../nbs/recipes.ipynb #36167d03
+@dataclass(frozen=True)
+class Recipe(_Images):
+    "All the choices of one training."
+
     batchnorm: str = "fixed"  # Statistics of the body's BatchNorm: fixed (as in the weights), or moving in all stages
     train_head: bool = True  # False: the head stays as it was drawn (a bug, see below)
     trained_blocks: int = -1  # How many blocks of the body, from its end, the second stage trains; -1: all
@@ -79,7 +116,6 @@ class Recipe:
     patience: int = 0  # End a stage after so many epochs without a lower validation loss; 0: never
     keep: str = "best"  # Weights to keep: best (lowest validation loss), last, or mean (of the second stage's epochs)
     precision: str = "fp32"  # fp32, or bf16 (autocast: faster on processors that have it)
-    # what is fitted on validation
     calibration: str = "platt"  # none, temperature, platt, or isotonic (binary only): see `fit_calibration`
     # the chances
     valid: float = 0.1  # Share of the training images set aside for validation
@@ -90,39 +126,9 @@ class Recipe:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise InputError(f"unknown {name} {getattr(self, name)}; expected one of {', '.join(known)}")
-        for wrong, message in self._contradictions():
+        for wrong, message in _contradictions(self):
             if wrong:
                 raise InputError(message)
-
-    def _contradictions(self):
-        random, one = self.weights == "none", self.output == "logit"
-        yield len(self.lr) != 3, f"lr {self.lr} has {len(self.lr)} value(s); give three: early body, late body, head"
-        yield self.frozen_epochs + self.epochs < 1, "frozen_epochs and epochs are both 0; give one of them a number"
-        yield (
-            random and self.frozen_epochs,
-            "frozen_epochs must be 0 with weights none: a random body cannot stay frozen",
-        )
-        yield (
-            random and self.trained_blocks != -1,
-            "trained_blocks must be -1 with weights none: a random body must learn",
-        )
-        yield random and self.head == "imagenet", "head imagenet needs weights: it keeps their classifier"
-        yield (
-            random and self.batchnorm == "fixed",
-            "batchnorm must be moving with weights none: there is nothing to keep",
-        )
-        yield one and self.task != "binary", f"output logit is for the task binary, not {self.task}; use softmax"
-        yield (
-            self.calibration == "isotonic" and self.task != "binary",
-            f"calibration isotonic is for the task binary, not {self.task}; use platt or temperature",
-        )
-        yield self.pos_weight and self.task != "binary", f"pos_weight is for the task binary, not {self.task}"
-        yield (
-            self.sampler == "balanced" and self.pos_weight,
-            "sampler balanced and pos_weight both even out; choose one",
-        )
-        yield self.keep == "mean" and not self.epochs, "keep mean needs epochs of the second stage; use best or last"
-        yield not self.train_head and not self.epochs, "train_head false with epochs 0: nothing would learn"
 
 # %% ../nbs/recipes.ipynb #ad86cefb
 RECIPES = {
