@@ -1,16 +1,20 @@
 # make demo : set up, and run the main job on synthetic images
 # make test : set up, and pass the tests
+# make bench: set up, and measure against other ways of doing the same; on a data folder with DATA=folder
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test readme
+.PHONY: demo test bench readme
 
 demo: $(VENV)/.installed
 	$(BIN)/xai-pneumonia run
 
 test: $(VENV)/.development
 	$(BIN)/python tools/test.py
+
+bench: $(VENV)/.development
+	$(BIN)/python benchmarks $(if $(DATA),"$(DATA)")
 
 # README.md is made from nbs/index.ipynb
 readme: $(VENV)/.development

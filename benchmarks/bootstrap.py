@@ -1,21 +1,23 @@
 """The bootstrap of xai_pneumonia.evaluate beside a loop over scikit-learn: the same resamples, metrics and results.
 
-Run it from anywhere: python benchmarks/bootstrap.py [resamples]
+The predictions are simulated, as many as the test folder of Kermany et al. has images; no data is read.
 """
 
-import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from side_by_side import main, side_by_side
 from sklearn import metrics as sk
 
-from xai_pneumonia.evaluate import METRICS, bootstrap
+from xai_pneumonia.evaluate import bootstrap
 from xai_pneumonia.predictions import is_pneumonia, pneumonia_score
+
+RESAMPLES = 200
 
 
 def simulated(n_images: int = 624, n_patients: int = 428, seed: int = 0) -> pd.DataFrame:
-    "Simulated binary predictions as large as the Kermany test folder."
+    "Binary predictions."
     rng = np.random.default_rng(seed)
     ill = rng.random(n_patients) < 0.6
     patient = np.r_[np.arange(n_patients), rng.integers(0, n_patients, n_images - n_patients)]
@@ -55,21 +57,18 @@ def loop(preds: pd.DataFrame, threshold: float, n_boot: int, seed: int) -> np.nd
     return np.array(rows)
 
 
-def main(n_boot: int):
+def difference(result: np.ndarray, reference: np.ndarray) -> str:
+    return f"largest difference of a metric {np.abs(result - reference).max():.0e}"
+
+
+def measure(data: Path, rounds: int) -> list[dict]:
     preds = simulated()
-    bootstrap(preds, 0.5, 10)  # warm up both
-    loop(preds, 0.5, 2, 0)
-    start = time.perf_counter()
-    ours = bootstrap(preds, 0.5, n_boot, seed=0).to_numpy()
-    middle = time.perf_counter()
-    theirs = loop(preds, 0.5, n_boot, seed=0)
-    fast, slow = middle - start, time.perf_counter() - middle
-    print(f"{n_boot} resamples of {len(preds)} images, {len(METRICS)} metrics (simulated predictions)")
-    print(f"xai_pneumonia.evaluate.bootstrap {fast:8.2f} s")
-    print(f"loop over scikit-learn           {slow:8.2f} s")
-    print(f"ratio                            {slow / fast:8.0f}")
-    print(f"largest difference               {np.abs(ours - theirs).max():8.0e}")
+    ways = {
+        "this library": (RESAMPLES, lambda: bootstrap(preds, 0.5, RESAMPLES, seed=0).to_numpy()),
+        "scikit-learn in a loop": (RESAMPLES, lambda: loop(preds, 0.5, RESAMPLES, seed=0)),
+    }
+    return side_by_side("bootstrap", "resample", ways, rounds, difference)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    main(__doc__, measure)

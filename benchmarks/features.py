@@ -1,37 +1,43 @@
-"""A frozen backbone for as long as the recipe resnet50_head trains: a plain PyTorch loop beside cached features.
-
-Run it from anywhere: python benchmarks/features.py DATA WEIGHTS, with a state-dict file of mobilenet_v2. 200 training
-images; both ways stop after five epochs without a lower validation loss.
+"""A frozen backbone and a head that learns: a plain PyTorch loop beside the cached features of `fit`. The backbone is drawn
+at random. The longer the training, the greater the ratio.
 """
 
-import contextlib
-import io
-import sys
-import time
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
+import pandas as pd
 import torch
+from side_by_side import main, settled, side_by_side
 from torch import nn
+from torchvision.models import get_model
 
 from xai_pneumonia.core import seed_everything
-from xai_pneumonia.data import balanced_subset, complete_split, find_data, make_dls, read_data
+from xai_pneumonia.data import balanced_subset, make_dls, make_loader, read_data, split_patients
 from xai_pneumonia.models import load_backbone, make_model
-from xai_pneumonia.recipes import RECIPES
+from xai_pneumonia.recipes import RECIPES, Recipe
 from xai_pneumonia.train import fit
 
-TRAIN, VALID = 200, 100
+BACKBONE, TRAIN, VALID, EPOCHS = "mobilenet_v2", 64, 16, 10
 
 
-def plain(manifest, recipe, weights) -> tuple[int, float, float]:
-    "Epochs, lowest validation loss and accuracy of a loop as that system's: the whole network in every step."
+def drawn(table: pd.DataFrame, file: Path) -> str:
+    "A state-dict file of a backbone."
+    seed_everything(0)
+    ((x,),) = make_loader(table.path.head(16), batch_size=16)
+    torch.save(settled(get_model(BACKBONE), x.as_subclass(torch.Tensor)).state_dict(), file)
+    return str(file)
+
+
+def by_pytorch(table: pd.DataFrame, recipe: Recipe) -> list[float]:
+    "Validation loss after each epoch of a loop as one writes it: the whole network in every step."
     seed_everything(recipe.seed)
-    dls = make_dls(manifest, resize=recipe.resize, rotate=0, zoom=1, lighting=0)
-    model = make_model(load_backbone("mobilenet_v2", weights)[0], "linear", "logit", recipe.size, 2)
+    dls = make_dls(table, resize=recipe.resize, rotate=0, zoom=1, lighting=0)
+    model = make_model(load_backbone(BACKBONE, recipe.weights)[0], "linear", "logit", recipe.size, 2)
     model[0].requires_grad_(False)
     optimizer = torch.optim.Adam(model[1].parameters(), recipe.frozen_lr)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2)
-    best, right, wait = float("inf"), 0.0, 0
-    for epochs in range(1, recipe.frozen_epochs + 1):  # noqa: B007
+    losses = []
+    for _ in range(recipe.frozen_epochs):
         model.train()
         model[0].eval()
         for x, y in dls.train:
@@ -42,39 +48,37 @@ def plain(manifest, recipe, weights) -> tuple[int, float, float]:
         with torch.no_grad():
             pairs = [(model(x.as_subclass(torch.Tensor)), y.as_subclass(torch.Tensor)) for x, y in dls.valid]
         logits, y = (torch.cat(part) for part in zip(*pairs, strict=True))
-        loss = nn.functional.cross_entropy(logits, y).item()
-        scheduler.step(loss)
-        wait = 0 if loss < best else wait + 1
-        if loss < best:
-            best, right = loss, (logits.argmax(1) == y).float().mean().item()
-        if wait == recipe.patience:
-            break
-    return epochs, best, right
+        losses.append(nn.functional.cross_entropy(logits, y).item())
+    return losses
 
 
-def cached(manifest, recipe, weights) -> tuple[int, float, float]:
-    "The same by `fit`."
-    with contextlib.redirect_stdout(io.StringIO()):
-        _, history, _ = fit(manifest, replace(recipe, backbone="mobilenet_v2", weights=weights))
-    best = history.loc[history.valid_loss.idxmin()]
-    return len(history), best.valid_loss, best.accuracy
+def by_library(table: pd.DataFrame, recipe: Recipe) -> list[float]:
+    return fit(table, recipe)[1].valid_loss.tolist()
 
 
-def main(data: str, weights: str):
-    with contextlib.redirect_stdout(io.StringIO()):
-        manifest = complete_split(read_data(find_data(data)))
-    manifest = balanced_subset(manifest, TRAIN, VALID, None)
-    recipe = RECIPES["resnet50_head"]
-    took = {}
-    for name, way in (("plain loop", plain), ("cached features", cached)):
-        start = time.perf_counter()
-        epochs, loss, accuracy = way(manifest, recipe, weights)
-        took[name] = time.perf_counter() - start
-        print(f"{name:16} {took[name]:7.1f} s, {epochs} epochs, validation loss {loss:.4f}, accuracy {accuracy:.3f}")
-    print(f"{took['plain loop'] / took['cached features']:.1f} times as fast")
+def last(result: list[float], reference: list[float]) -> str:
+    return f"validation loss at the end {result[-1]:.4f}, {reference[-1]:.4f} for the reference"
+
+
+def measure(data: Path, rounds: int) -> list[dict]:
+    table = balanced_subset(split_patients(read_data(data), 0.2), TRAIN, VALID, None)
+    table = table[table.split != "test"]
+    with tempfile.TemporaryDirectory() as d:
+        weights = drawn(table, Path(d) / "drawn.pth")
+        changes = {
+            "backbone": BACKBONE,
+            "weights": weights,
+            "frozen_epochs": EPOCHS,
+            "schedule": "constant",
+            "patience": 0,
+        }
+        recipe = replace(RECIPES["resnet50_head"], **changes)
+        ways = {
+            "this library": (TRAIN * EPOCHS, lambda: by_library(table, recipe)),
+            "plain PyTorch loop": (TRAIN * EPOCHS, lambda: by_pytorch(table, recipe)),
+        }
+        return side_by_side(f"frozen head, {EPOCHS} epochs", "image and epoch", ways, rounds, last)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        raise SystemExit(__doc__)
-    main(*sys.argv[1:])
+    main(__doc__, measure)

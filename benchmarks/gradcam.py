@@ -1,64 +1,69 @@
-"""Prediction with a Grad-CAM map beside the prediction alone, and beside pytorch-grad-cam as its README drives it.
-
-Run it from anywhere: python benchmarks/gradcam.py [rounds]
+"""Prediction with a Grad-CAM map beside the prediction alone, and beside pytorch-grad-cam and torchcam, each used as its
+README says. The networks are drawn at random.
 """
 
-import statistics
-import sys
-import time
+from pathlib import Path
 
+import numpy as np
 import torch
+import torchcam.methods
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from side_by_side import main, settled, side_by_side, some
 from torchvision.models import get_model
 
 from xai_pneumonia.cam import class_activation_maps, scale_maps
+from xai_pneumonia.data import make_loader
 from xai_pneumonia.models import make_model
 
-BATCH, SIZE = 16, 224
-NETWORKS = [("resnet18", "fastai"), ("densenet121", "fastai"), ("mobilenet_v2", "linear")]
+IMAGES, SIZE = 16, 224
+NETWORKS = {"resnet18": "fastai", "densenet121": "fastai", "mobilenet_v2": "linear"}  # with the head
 
 
-def forward(model, x):
-    "The prediction alone."
-    with torch.inference_mode():
-        return model(x).numpy()
-
-
-def ours(model, x):
-    "Prediction and map."
+def ours(model, x) -> np.ndarray:
     return class_activation_maps(model, x, 1)[0]
 
 
-def usual(model, x):
-    "Prediction and map, the whole network differentiated."
+def alone(model, x) -> None:
+    with torch.inference_mode():
+        model(x).numpy()
+
+
+def by_pytorch_grad_cam(model, x) -> np.ndarray:
     with GradCAM(model, [model[0][-1]]) as cam:
         return cam(x, [ClassifierOutputTarget(1)] * len(x))
 
 
-def main(rounds: int):
+def by_torchcam(model, x) -> np.ndarray:
+    with torchcam.methods.GradCAM(model, model[0][-1]) as extractor:
+        return extractor(1, model(x))[0].numpy()
+
+
+def difference(result: np.ndarray | None, reference: np.ndarray) -> str:
+    if result is None:
+        return "no map"
+    maps = result if result.shape[1] == SIZE else scale_maps(result, SIZE)
+    return f"largest difference of a map {np.abs(maps - scale_maps(reference, SIZE)).max():.0e}"
+
+
+def measure(data: Path, rounds: int) -> list[dict]:
     torch.manual_seed(0)
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # random networks have tiny activations
-    x = torch.randn(BATCH, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
-    print(
-        f"Batches of {BATCH} images of {SIZE} pixels, one thread, {rounds} rounds side by side; median (least to most)"
-    )
-    for name, head in NETWORKS:
-        model = make_model(get_model(name), head, "softmax", SIZE, 2).eval().to(memory_format=torch.channels_last)
-        difference = abs(scale_maps(ours(model, x), SIZE) - usual(model, x)).max()
-        took = {way: [] for way in (forward, ours, usual)}
-        for _ in range(rounds):
-            for way, times in took.items():
-                start = time.perf_counter()
-                way(model, x)
-                times.append(time.perf_counter() - start)
-        print(f"\n{name}, head {head}: largest difference of the maps {difference:.0e}")
-        print(f"  prediction alone   {1000 * statistics.median(took[forward]) / BATCH:6.1f} ms an image")
-        for way, title in ((ours, "with map, ours"), (usual, "pytorch-grad-cam")):
-            ratios = [a / b for a, b in zip(took[way], took[forward], strict=True)]
-            print(f"  {title:18} {statistics.median(ratios):6.2f} times it ({min(ratios):.2f} to {max(ratios):.2f})")
+    ((x,),) = make_loader(some(data, IMAGES).path, SIZE, batch_size=IMAGES)
+    x = x.as_subclass(torch.Tensor).contiguous(memory_format=torch.channels_last)
+    rows = []
+    for name, head in NETWORKS.items():
+        model = make_model(get_model(name), head, "softmax", SIZE, 2).to(memory_format=torch.channels_last)
+        model = settled(model, x)
+        ways = {
+            "this library": ours,
+            "prediction alone": alone,
+            "pytorch-grad-cam": by_pytorch_grad_cam,
+            "torchcam": by_torchcam,
+        }
+        counted = {way: (len(x), lambda work=work, model=model: work(model, x)) for way, work in ways.items()}
+        rows += side_by_side(f"Grad-CAM, {name}", "image", counted, rounds, difference)
+    return rows
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+    main(__doc__, measure)

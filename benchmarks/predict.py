@@ -1,17 +1,9 @@
-"""`predict_files` beside fastai's `learn.predict` and `learn.get_preds`, with and without maps, and its back ends.
-
-Run it from anywhere: python benchmarks/predict.py MODEL IMAGES [N], with a run folder and a folder of X-rays, of which N
-(200) are taken. The ways take turns and the fastest round of each counts, since the machine may be busy. Each way reads
-the files anew; starting its processes is part of its time.
+"""`predict_files` beside fastai's `learn.predict` and `learn.get_preds`, with maps, and its back ends. The model is drawn
+at random. Each way reads the files anew; starting its processes is part of its time.
 """
 
-import contextlib
-import io
-import os
-import sys
 import tempfile
-import time
-import warnings
+from collections.abc import Callable
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,13 +15,29 @@ import torch
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.vision.all import ImageDataLoaders, Normalize, Resize, imagenet_stats
+from side_by_side import main, settled, side_by_side, some
+from torchvision.models import get_model
 
 from xai_pneumonia import predict
-from xai_pneumonia.bundle import Bundle, load_bundle
-from xai_pneumonia.calibrate import calibrate
+from xai_pneumonia.bundle import Bundle, load_bundle, make_bundle, save_bundle
+from xai_pneumonia.data import make_loader
 from xai_pneumonia.inputs import find_inputs
+from xai_pneumonia.models import make_model
+from xai_pneumonia.recipes import RECIPES
 
-ROUNDS, LOOP = 3, 20  # `learn.predict` is asked about so many files only
+IMAGES, LOOP = 64, 16  # `learn.predict` is asked about so many files only
+
+
+def drawn(files: list[Path], folder: Path) -> Bundle:
+    "A model drawn at random, saved and loaded as a trained one is."
+    torch.manual_seed(0)
+    recipe = RECIPES["default"]
+    model = make_model(get_model(recipe.backbone), recipe.head, recipe.output, recipe.size, 2)
+    ((x,),) = make_loader(files[:16], recipe.size, recipe.resize, batch_size=16)
+    model = settled(model, x.as_subclass(torch.Tensor))
+    data = {"name": "none", "fingerprint": "", "synthetic": True, "credit": ""}
+    save_bundle(make_bundle(model, recipe, "none (random initialisation)", data), folder)
+    return load_bundle(folder)
 
 
 def learner(bundle: Bundle, files: list[Path]) -> Learner:
@@ -48,14 +56,13 @@ def by_fastai(learn: Learner, files: list[Path], loop: bool) -> np.ndarray:
         return learn.get_preds(dl=learn.dls.test_dl(files))[0].numpy()
 
 
-def by_library(bundle: Bundle, files: list[Path], **options) -> np.ndarray:
+def by_library(bundle: Bundle, files: list[Path], maps: bool = False, backend: str = "torch") -> np.ndarray:
     with tempfile.TemporaryDirectory() as d:
-        maps = Path(d) / "maps" if options.pop("maps", False) else None
-        predict.predict_files(bundle, files, Path(d) / "out.csv", maps, **options)
+        predict.predict_files(bundle, files, Path(d) / "out.csv", Path(d) / "maps" if maps else None, backend=backend)
         return pd.read_csv(Path(d) / "out.csv")[[f"p_{c}" for c in bundle.classes]].to_numpy()
 
 
-def bf16(bundle: Bundle):
+def bf16(bundle: Bundle) -> Callable:
     "A back end that is not offered."
 
     def probabilities(squares):
@@ -66,49 +73,30 @@ def bf16(bundle: Bundle):
     return probabilities
 
 
-def calibrated(bundle: Bundle, p: np.ndarray) -> np.ndarray:
-    columns = [f"p_{c}" for c in bundle.classes]
-    return calibrate(pd.DataFrame(p.astype(float), columns=columns), bundle.calibration)[columns].to_numpy()
+def difference(result: np.ndarray, reference: np.ndarray) -> str:
+    return f"largest difference of a probability {np.abs(result - reference[: len(result)]).max():.0e}"
 
 
-def main(model: str, images: str, n: int):
-    bundle, files = load_bundle(model), find_inputs(images)
-    files = files[:: max(len(files) // n, 1)][:n]
-    learn = learner(bundle, files)
+def measure(data: Path, rounds: int) -> list[dict]:
+    files = find_inputs(some(data, IMAGES).path)  # in the order of `predict_files`
+    with tempfile.TemporaryDirectory() as d:
+        bundle = drawn(files, Path(d))
+    n, few, learn = len(files), files[:LOOP], learner(bundle, files)
     ways = {
-        "learn.predict, one by one": (LOOP, lambda f: calibrated(bundle, by_fastai(learn, f, True))),
-        "learn.get_preds": (n, lambda f: calibrated(bundle, by_fastai(learn, f, False))),
-        "predict_files, torch": (n, lambda f: by_library(bundle, f)),
-        "  with maps": (n, lambda f: by_library(bundle, f, maps=True)),
-        "  in bfloat16 (not offered)": (n, lambda f: by_library(bundle, f, backend="bf16")),
+        "predict_files": (n, lambda: by_library(bundle, files)),
+        "learn.predict, one by one": (len(few), lambda: by_fastai(learn, few, True)),
+        "learn.get_preds": (n, lambda: by_fastai(learn, files, False)),
+        "predict_files with maps": (n, lambda: by_library(bundle, files, maps=True)),
+        "predict_files in bf16 (not offered)": (n, lambda: by_library(bundle, files, backend="bf16")),
     }
     backends = {"bf16": bf16}
     if find_spec("onnxruntime") and find_spec("onnxscript"):
-        start = time.perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()):
-            session = predict.BACKENDS["onnx"](bundle)
-        print(f"the export to ONNX takes {time.perf_counter() - start:.1f} s at each start, which is not counted below")
+        session = predict.BACKENDS["onnx"](bundle)  # the export, which takes seconds, is not counted
         backends["onnx"] = lambda _: session
-        ways["predict_files, onnx"] = (n, lambda f: by_library(bundle, f, backend="onnx"))
-    took, p = {name: [] for name in ways}, {}
-    with mock.patch.dict(predict.BACKENDS, backends), contextlib.redirect_stdout(io.StringIO()):
-        for _ in range(ROUNDS):
-            for name, (k, way) in ways.items():
-                start = time.perf_counter()
-                p[name] = way(files[:k])
-                took[name].append((time.perf_counter() - start) / k)
-    best = {name: min(t) for name, t in took.items()}
-    reference = p["predict_files, torch"]
-    print(f"{bundle.card['backbone']}, {n} files, {os.cpu_count()} cores, {torch.get_num_threads()} thread(s)")
-    print(f"{'':28} {'images/s':>8} {'x predict':>9} {'x get_preds':>11}   largest difference of a probability")
-    for name, t in best.items():
-        over = [best[base] / t for base in list(best)[:2]]
-        worst = np.abs(p[name] - reference[: len(p[name])]).max()
-        print(f"{name:28} {1 / t:8.1f} {over[0]:9.1f} {over[1]:11.2f}   {worst:.1e}")
+        ways["predict_files, onnx (once exported)"] = (n, lambda: by_library(bundle, files, backend="onnx"))
+    with mock.patch.dict(predict.BACKENDS, backends):
+        return side_by_side("prediction", "file", ways, rounds, difference)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (3, 4):
-        raise SystemExit(__doc__)
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) == 4 else 200)
+    main(__doc__, measure)

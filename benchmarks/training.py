@@ -1,90 +1,128 @@
-"""An epoch of training from files: the plain fastai script, and what this library adds to it, one thing after another.
-
-Run it from anywhere: python benchmarks/training.py [rounds]. 264 JPEG files of 1400 by 1100 pixels are made for it.
+"""An epoch of training from files: a plain PyTorch loop, a plain fastai script, and this library. All networks are drawn
+at random, all ways use the same number of loader processes, and validation is left out.
 """
 
-import sys
-import tempfile
-import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import torch
 import torchvision
-from decoding import SIZE, simulated
-from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback, CancelValidException
 from fastai.learner import Learner
-from fastai.vision.augment import Resize, ResizeMethod, aug_transforms
-from fastai.vision.data import ImageDataLoaders
+from fastai.vision.all import ImageDataLoaders, Resize, ResizeMethod, aug_transforms, vision_learner
+from PIL import Image
+from side_by_side import main, side_by_side, some
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
 
-from xai_pneumonia.devices import Bf16
-from xai_pneumonia.images import square_files
-from xai_pneumonia.models import make_model
+from xai_pneumonia.data import make_dls
+from xai_pneumonia.recipes import RECIPES
+from xai_pneumonia.train import make_learner
 
-BATCH, IMAGES = 32, 264
-WAYS = {  # loader processes, cached squares, flush denormal numbers, channels last, bfloat16
-    "plain fastai script": (0, False, False, False, False),
-    "+ one loader process": (1, False, False, False, False),
-    "+ cache of squares": (1, True, False, False, False),
-    "+ denormal numbers are 0": (1, True, True, False, False),
-    "+ channels last": (1, True, False, True, False),
-    "+ bfloat16": (1, True, False, True, True),
-}
+IMAGES, BATCH, SIZE, RATE, LOADERS = 64, 16, 224, 1e-4, 1
 
 
-class Stopwatch(Callback):
-    "Time the batches after the first, which also starts the loader; leave validation out."
+class XRays(Dataset):
+    "X-rays and class numbers."
 
-    def after_batch(self):
-        self.times = [*getattr(self, "times", []), time.perf_counter()]
+    def __init__(self, table: pd.DataFrame):
+        self.paths = list(table.path)
+        self.labels = list((table.label == "PNEUMONIA").astype(int))
+        self.transform = transforms.Compose(
+            [
+                transforms.Resize((SIZE, SIZE)),
+                transforms.RandomHorizontalFlip(),
+                transforms.RandomRotation(10),
+                transforms.ColorJitter(0.2, 0.2),
+                transforms.ToTensor(),
+                transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+            ]
+        )
 
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, i):
+        return self.transform(Image.open(self.paths[i]).convert("RGB")), self.labels[i]
+
+
+def by_pytorch(table: pd.DataFrame) -> Callable:
+    "A loop as one writes it."
+    loader = DataLoader(XRays(table), BATCH, shuffle=True, drop_last=True, num_workers=LOADERS)
+    model = torchvision.models.mobilenet_v2(num_classes=2)
+    optimizer = torch.optim.Adam(model.parameters(), RATE)
+
+    def epoch():
+        model.train()
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+
+    return epoch
+
+
+class NoValidation(Callback):
     def before_validate(self):
         raise CancelValidException
 
-    def rate(self):
-        return BATCH * (len(self.times) - 1) / (self.times[-1] - self.times[0])
+
+def epoch_of(learn: Learner) -> Callable:
+    "What trains this learner for an epoch."
+    learn.add_cb(NoValidation())
+
+    def epoch():
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(1, RATE)
+
+    return epoch
 
 
-def learner(paths: list[Path], cache: Path, workers, cached, channels_last, bf16) -> Learner:
-    torch.manual_seed(0)
-    dls = ImageDataLoaders.from_lists(
-        cache,
-        square_files(paths, SIZE, "squish", cache) if cached else paths,
-        [int(path.stem) % 2 for path in paths],
-        valid_pct=0.01,
-        item_tfms=None if cached else Resize(SIZE, ResizeMethod.Squish),
+def by_fastai(table: pd.DataFrame) -> Callable:
+    "A script as fastai's tutorials have it."
+    dls = ImageDataLoaders.from_df(
+        table.assign(is_valid=table.split == "valid"),
+        path="/",
+        fn_col="path",
+        label_col="label",
+        valid_col="is_valid",
+        item_tfms=Resize(SIZE, ResizeMethod.Squish),
         batch_tfms=aug_transforms(max_warp=0),
         bs=BATCH,
-        num_workers=workers,
+        num_workers=LOADERS,
     )
-    model = make_model(torchvision.models.mobilenet_v2(), "linear", "softmax", SIZE, 2)
-    cbs = [Stopwatch(), *([ChannelsLast()] if channels_last else []), *([Bf16()] if bf16 else [])]
-    return Learner(dls, model, nn.CrossEntropyLoss(), cbs=cbs)
+    learn = vision_learner(dls, torchvision.models.mobilenet_v2, pretrained=False)
+    return epoch_of(learn)
 
 
-def rate(paths, cache, workers, cached, denormal, channels_last, bf16) -> float:
-    "Images a second of an epoch."
-    learn = learner(paths, cache, workers, cached, channels_last, bf16)
-    torch.set_flush_denormal(denormal)
-    with learn.no_bar(), learn.no_logging():
-        learn.fit(1, 1e-4)
-    torch.set_flush_denormal(False)
-    return learn.stopwatch.rate()
+def by_library(table: pd.DataFrame, precision: str) -> Callable:
+    "The recipe `default`, from random weights."
+    changes = {"weights": "none", "batchnorm": "moving", "frozen_epochs": 0, "precision": precision}
+    recipe = replace(RECIPES["default"], **changes)
+    dls = make_dls(table, batch_size=BATCH, rotate=recipe.rotate, zoom=recipe.zoom, lighting=recipe.lighting)
+    for dl in dls.loaders:
+        dl.fake_l.num_workers = LOADERS
+    return epoch_of(make_learner(dls, recipe)[0])
 
 
-def main(rounds: int):
-    rates = {name: [] for name in WAYS}
-    with tempfile.TemporaryDirectory() as d:
-        paths = simulated(Path(d), IMAGES)
-        for _ in range(rounds):  # in turn, and the fastest of each counts: the machine may be busy
-            for name, way in WAYS.items():
-                rates[name].append(rate(paths, Path(d) / "cache", *way))
-    plain = max(rates["plain fastai script"])
-    print(f"mobilenet_v2, {SIZE} px, batches of {BATCH}, {torch.get_num_threads()} threads, fastest of {rounds}")
-    for name, each in rates.items():
-        print(f"{name:26} {max(each):6.1f} images/s, {max(each) / plain:.2f} times the plain script")
+def measure(data: Path, rounds: int) -> list[dict]:
+    torch.manual_seed(0)
+    torch.set_flush_denormal(True)  # networks drawn at random have tiny gradients
+    table = some(data, IMAGES)
+    table = pd.concat([table.assign(split="train"), table.head(2).assign(split="valid")], ignore_index=True)
+    train = table[table.split == "train"]
+    ways = {
+        "this library, fp32": by_library(table, "fp32"),
+        "this library, bf16": by_library(table, "bf16"),
+        "plain PyTorch loop": by_pytorch(train),
+        "plain fastai script": by_fastai(table),
+    }
+    return side_by_side("training", "image", {way: (len(train), work) for way, work in ways.items()}, rounds)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    main(__doc__, measure)

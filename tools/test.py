@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from readme import picture, readme
@@ -45,13 +46,19 @@ def lint():
     call(binaries / "ruff", "format", "--check", "nbs", "tools", "benchmarks", "setup.py")
 
 
-def in_step():
-    "Notebooks are clean, and the library is what they export: both commands change nothing in a copy."
+@contextmanager
+def copied():
+    "A copy of the checkout, to be changed."
     with tempfile.TemporaryDirectory() as d:
         copy = Path(d) / "xai-pneumonia"
-        shutil.copytree(
-            root, copy, symlinks=True, ignore=shutil.ignore_patterns(".venv*", "runs", "build", "dist", ".git")
-        )
+        left_out = shutil.ignore_patterns(".venv*", "runs", "build", "dist", ".git", "_proc", "_docs")
+        shutil.copytree(root, copy, symlinks=True, ignore=left_out)
+        yield copy
+
+
+def in_step():
+    "Notebooks are clean, and the library is what they export: both commands change nothing in a copy."
+    with copied() as copy:
         call(binaries / "nbdev_clean", cwd=copy)
         call(binaries / "nbdev_export", cwd=copy)
         changed = [
@@ -61,19 +68,34 @@ def in_step():
     assert not changed, f"run nbdev_clean and nbdev_export, then look at the changes of {', '.join(changed)}"
 
 
+def pages():
+    "nbdev makes a page of every notebook, signatures and all; what is left to do is Quarto's."
+    with copied() as copy:
+        call(binaries / "nbdev_proc_nbs", "--n_workers", 1, cwd=copy)
+        made = {p.relative_to(copy / "_proc") for p in (copy / "_proc").rglob("*.ipynb")}
+        missing = {p.relative_to("nbs") for p in files(root) if p.suffix == ".ipynb"} - made
+    assert not missing, f"no page of {', '.join(map(str, sorted(missing)))}"
+
+
 def readme_in_step():
     "README.md is what index.ipynb makes, and its picture is a figure of 05_predict."
     assert (root / "README.md").read_text(encoding="utf-8") == readme(), "run make readme"
     assert (root / "nbs/result.png").read_bytes() == picture(), "run make readme"
 
 
+def cells(kind):
+    "Each notebook's path and the sources of its cells of a kind: markdown or code."
+    for path in sorted(root.glob("nbs/**/*.ipynb")):
+        of_notebook = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        yield path, ["".join(c["source"]) for c in of_notebook if c["cell_type"] == kind]
+
+
 def texts():
     "Each page and its Markdown."
     for path in sorted(root.glob("*.md")):
         yield path, path.read_text(encoding="utf-8")
-    for path in sorted(root.glob("nbs/**/*.ipynb")):
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        yield path, "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    for path, sources in cells("markdown"):
+        yield path, "\n".join(sources)
 
 
 def links():
@@ -88,19 +110,30 @@ def links():
     assert not broken, f"mend {', '.join(broken)}"
 
 
+def readable():
+    "No cell has more than 40 lines, and no notebook more than 1.5 MB."
+    long = [f"{path.stem}: {s.splitlines()[0]}" for path, of in cells("code") for s in of if len(s.splitlines()) > 40]
+    long += [path.stem for path, _ in cells("code") if path.stat().st_size > 1.5e6]
+    assert not long, f"split {', '.join(long)}"
+
+
 def documented():
-    "Everything that is exported says what it is, and functions of what type each parameter is."
+    "Everything exported says what it is; functions also of what type each parameter is, and a visible cell uses them."
+    shown = [s for _, of in cells("code") for s in of if not re.match(r"#\| *(export|hide)", s)]
+    used = set(re.findall(r"\w+", re.sub(r"(?m)^(from|import) .*", "", "\n".join(shown))))
     bare = []
     for path in sorted((root / "xai_pneumonia").glob("[!_]*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in tree.body:
-            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            method = any(getattr(d, "id", None) == "patch" for d in getattr(node, "decorator_list", []))
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_") or method:
                 continue
             if ast.get_docstring(node) is None:
                 bare.append(f"{path.stem}.{node.name}")
             elif isinstance(node, ast.FunctionDef) and path.stem != "cli":
                 arguments = [*node.args.args, *node.args.kwonlyargs]
                 bare += [f"{path.stem}.{node.name}({a.arg})" for a in arguments if a.annotation is None]
+                bare += [f"{path.stem}.{node.name} by an example"] * (node.name not in used)
     assert not bare, f"describe {', '.join(bare)}"
 
 
@@ -150,10 +183,10 @@ def passes(test) -> bool:
 
 def main():
     notebooks = [p for p in files(root) if p.suffix == ".ipynb"]
-    passed = [passes(test) for test in (lint, in_step, readme_in_step, links, documented, example)]
+    passed = [passes(test) for test in (lint, in_step, readme_in_step, links, readable, documented, example)]
     environment["OMP_NUM_THREADS"] = "1"  # or the processes would wait for each other
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        passed += pool.map(passes, [wheel, *notebooks])
+        passed += pool.map(passes, [wheel, pages, *notebooks])
     print(f"{sum(passed)} passed, {len(passed) - sum(passed)} failed")
     sys.exit(not all(passed))
 

@@ -6,7 +6,7 @@
 __all__ = ['BUNDLE_FORMAT', 'Bundle', 'make_bundle', 'save_bundle', 'load_card', 'load_bundle', 'predict_each', 'predict',
            'fit_decision']
 
-# %% ../nbs/bundle.ipynb #1d5efef1
+# %% ../nbs/bundle.ipynb #a959879c
 import hashlib
 import json
 import time
@@ -15,17 +15,20 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from fastai.vision.core import imagenet_stats
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from .calibrate import calibrate, fit_calibration
 from .core import InputError, sha256, whole_file
-from .decide import conformal_thresholds
+from .decide import conformal_sets, conformal_thresholds
 from .data import DISCLAIMER, TASKS, make_loader
+from .images import to_square
 from .models import load_backbone, make_ensemble, make_model
 from .recipes import Recipe
 from .thresholds import choose_threshold
@@ -88,7 +91,7 @@ def _card_hash(card):
     said = {name: value for name, value in card.items() if name != "card_sha256"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
-# %% ../nbs/bundle.ipynb #3e411adf
+# %% ../nbs/bundle.ipynb #10b68d60
 def save_bundle(
     bundle: Bundle,  # What to save
     folder: str | Path,  # Gets model.safetensors and model.json
@@ -96,15 +99,28 @@ def save_bundle(
     "Write the two files; the card last, so that a card always has its weights."
     folder = Path(folder)
     with whole_file(folder / "model.safetensors") as part:
-        save_file({k: v.contiguous() for k, v in bundle.model.state_dict().items()}, part)
+        part.write_bytes(save({k: v.contiguous() for k, v in bundle.model.state_dict().items()}))
     card = bundle.card | {"format": BUNDLE_FORMAT, "sha256": sha256(folder / "model.safetensors")}
     card["card_sha256"] = _card_hash(card)
     with whole_file(folder / "model.json") as part:
         part.write_text(json.dumps(card, indent=1), encoding="utf-8")
 
-# %% ../nbs/bundle.ipynb #f930ab2f
+# %% ../nbs/bundle.ipynb #69cf01f8
 _FIELDS = {"task": str, "classes": list, "backbone": str, "head": str, "size": int, "resize": str}
 _FIELDS |= {"mean": list, "std": list, "threshold": float, "sha256": str}
+
+
+def _rehearse(card):
+    "Do with a card what is done for each image; raises if it cannot be done."
+    to_square(Image.new("L", (8, 8)), card["size"], card["resize"])
+    preds = pd.DataFrame({f"p_{c}": [1 / len(card["classes"])] for c in card["classes"]})
+    after = calibrate(preds, card.get("calibration", {"method": "none"}))
+    if "conformal" in card:
+        conformal_sets(after, card["conformal"])
+    mean, std = (np.asarray(card[name], float) for name in ("mean", "std"))
+    numbers = np.concatenate([mean, std, [card["threshold"]], after.to_numpy(float).ravel()])
+    if mean.shape != (3,) or std.shape != (3,) or not np.isfinite(numbers).all() or std.min() <= 0:
+        raise ValueError(f"mean {mean}, std {std}, threshold {card['threshold']}, calibrated {after.to_dict('list')}")
 
 
 def _fault(card):
@@ -114,12 +130,14 @@ def _fault(card):
         return f"{wrong[0]} is missing, or not a {_FIELDS[wrong[0]].__name__}"
     if card["task"] not in TASKS or card["classes"] != TASKS[card["task"]][1]:
         return f"task {card['task']} with classes {card['classes']}"
-    if not (32 <= card["size"] <= 4096 and card.get("members", 1) in range(1, 101)):
-        return f"size {card['size']}, members {card.get('members', 1)}"
+    members = card.get("members", 1)
+    if not (32 <= card["size"] <= 4096 and type(members) is int and 1 <= members <= 100):
+        return f"size {card['size']}, members {members}"
+    _rehearse(card)
     if card["format"] >= 4 and card.get("card_sha256") != _card_hash(card):
         return "it was changed after it had been written"
 
-
+# %% ../nbs/bundle.ipynb #f8dd349a
 def load_card(
     folder: str | Path,  # A run folder, or any folder with model.safetensors and model.json
 ) -> dict:  # Raises `InputError` if it is missing, damaged, changed, or of a later format
@@ -132,8 +150,8 @@ def load_card(
         card = json.loads(path.read_text(encoding="utf-8"))
         later = card["format"] > BUNDLE_FORMAT
         fault = None if later else _fault(card)
-    except (ValueError, KeyError, TypeError, RecursionError) as e:
-        fault, later = repr(e), False
+    except Exception as e:  # a card can be wrong in more ways than we can think of
+        fault, later = " ".join(repr(e).split()), False
     if later:
         raise InputError(
             f"{path} has format {card['format']}, this version reads up to {BUNDLE_FORMAT}; update xai-pneumonia"

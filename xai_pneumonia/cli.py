@@ -6,13 +6,18 @@
 __all__ = ['main', 'run', 'train', 'report', 'recipes', 'evaluate', 'compare', 'robustness', 'shortcuts', 'trust', 'external',
            'predict', 'export', 'app', 'audit', 'split', 'data', 'download', 'phantom']
 
-# %% ../nbs/08_cli.ipynb #87765ea7
+# %% ../nbs/08_cli.ipynb #638b0024
+import errno
 import sys
 import warnings
 
 import click
 
-# %% ../nbs/08_cli.ipynb #b5485148
+# %% ../nbs/08_cli.ipynb #9e2945ba
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_NO_WAY = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+
+
 class _Group(click.Group):
     "A click group that turns an `InputError` into one line on stderr and exit code 2."
 
@@ -25,6 +30,12 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except InputError as e:
             click.echo(f"xai-pneumonia: error: {' '.join(str(e).split())}", err=True)
+            sys.exit(2)
+        except OSError as e:
+            if e.errno not in _NO_ROOM | _NO_WAY:
+                raise
+            remedy = "free space there" if e.errno in _NO_ROOM else "mend that"
+            click.echo(f"xai-pneumonia: error: {e.filename}: {e.strerror}; {remedy}, or name another place", err=True)
             sys.exit(2)
         except KeyboardInterrupt as e:
             click.echo(f"\nxai-pneumonia: {e or 'stopped'}", err=True)

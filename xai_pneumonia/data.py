@@ -9,12 +9,13 @@ __all__ = ['LABELS', 'SUBTYPES', 'HUB_NAME', 'MIN_VALID', 'TASKS', 'SYNTHETIC_NO
            'split_random', 'leaked', 'finest_class', 'split_patients', 'complete_split', 'fold_patients',
            'balanced_subset', 'shuffle_training_labels', 'make_dls', 'make_loader', 'credit']
 
-# %% ../nbs/00_data.ipynb #ae386b3b
+# %% ../nbs/00_data.ipynb #cd1200f0
 import hashlib
 import json
 import os
 import re
 import zipfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -23,17 +24,25 @@ import pandas as pd
 
 from .core import InputError, cache_folder, sha256, whole_file, whole_folder
 from .download import unpack
-from .images import IMAGE_SUFFIXES, is_dicom, read_image, square_files, to_square
+from .images import IMAGE_SUFFIXES, dicom_elements, is_dicom, read_image, reading, square_files, to_square
 
-# %% ../nbs/00_data.ipynb #6367c3ac
+# %% ../nbs/00_data.ipynb #25449349
+def _read_table(file, **options):
+    "A CSV, all of it text."
+    try:
+        return pd.read_csv(file, dtype=str, **options)
+    except (OSError, ValueError) as e:
+        raise InputError(f"{file} cannot be read as a CSV ({e}); give a comma-separated table with a header") from e
+
+
 def is_synthetic(
     place: str | Path,  # A data folder, or a CSV with a column path
 ) -> bool:  # True for images made by `xai_pneumonia.phantom`
     "Are these images phantoms? The note that the generator leaves is looked for beside and above them."
     place = Path(place).absolute()
     if place.suffix.lower() == ".csv" and place.is_file():
-        place = place.parent / str(pd.read_csv(place, nrows=1).get("path", [""])[0])
-    return any((folder / "phantom.json").is_file() for folder in (place, *place.parents))
+        place = place.parent / str(next(iter(_read_table(place, nrows=1).get("path", [])), ""))
+    return any(os.path.isfile(folder / "phantom.json") for folder in (place, *place.parents))
 
 
 def find_data(
@@ -48,7 +57,7 @@ def find_data(
         from xai_pneumonia.phantom import phantom_folder
 
         place, why = phantom_folder(), "the default, as no data folder was named"
-    if not place.exists():
+    if not os.path.exists(place):  # of a name that is too long, too
         raise InputError(f"{place} ({why}) is not there; give the folder that holds train/ and test/, or a CSV")
     kind = "SYNTHETIC images, made by xai_pneumonia.phantom" if is_synthetic(place) else "images"
     print(f"data: {kind}, in {place.resolve().name} ({why})")
@@ -73,7 +82,7 @@ def parse_name(
             return m["patient"], subtype or m["kind"].upper()
     return None, None
 
-# %% ../nbs/00_data.ipynb #2a729c0f
+# %% ../nbs/00_data.ipynb #29646ddc
 LABELS = ("NORMAL", "PNEUMONIA")
 SUBTYPES = ("NORMAL", "BACTERIA", "VIRUS")
 _FILES = ["path", "lesion_mask", "lung_mask"]  # columns that name files
@@ -106,6 +115,7 @@ def _list_images(root, classes):
 
 def _own_patients(paths):
     "The patient that a file name gives; else `file:` and where the file lies: each image is its own patient."
+    paths = [os.path.abspath(p) for p in paths]
     root = os.path.commonpath([os.path.dirname(p) for p in paths])
     return [parse_name(p)[0] or "file:" + Path(os.path.relpath(p, root)).with_suffix("").as_posix() for p in paths]
 
@@ -218,7 +228,7 @@ def _from_hub():
                     file.write_bytes(row["image"]["bytes"])
     return folder
 
-# %% ../nbs/00_data.ipynb #fb525356
+# %% ../nbs/00_data.ipynb #3028593f
 def read_medmnist(
     file: str | Path,  # pneumoniamnist.npz, pneumoniamnist_64.npz, …_128.npz or …_224.npz
 ) -> pd.DataFrame:  # The manifest; raises `InputError` if the file is not PneumoniaMNIST
@@ -235,6 +245,9 @@ def _written_out(file):
     try:
         with np.load(file, allow_pickle=False) as arrays:
             content = {s: (arrays[f"{s}_images"], arrays[f"{s}_labels"].ravel()) for s in ("train", "val", "test")}
+        for images, labels in content.values():
+            if (images.dtype, images.ndim, len(images)) != (np.uint8, 3, len(labels)) or set(labels) - {0, 1}:
+                raise ValueError("expected grey images of 8 bits, and for each the label 0 or 1")
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as e:
         raise InputError(f"{file} is not PneumoniaMNIST ({e}); download pneumoniamnist.npz of MedMNIST again") from e
     folder = cache_folder() / f"medmnist-{sha256(file)[:16]}"
@@ -254,7 +267,7 @@ def _write_pngs(folder, split, images, labels):
     for i, (pixels, label) in enumerate(zip(progress_bar(images, leave=False), labels, strict=True)):
         Image.fromarray(pixels).save(folder / LABELS[label] / f"{split}_{i:05d}.png")
 
-# %% ../nbs/00_data.ipynb #a39d9a1a
+# %% ../nbs/00_data.ipynb #89c47d29
 _BOX = ["x", "y", "width", "height"]
 
 
@@ -266,14 +279,13 @@ def read_csv(
 ) -> pd.DataFrame:  # The manifest, with all other columns of the CSV; raises `InputError` where something is missing
     "Manifest from a table. Without `split` every row is `train`; without `patient`, file names and DICOM headers say."
     file = Path(file)
-    try:
-        table = pd.read_csv(file, dtype=str).rename(columns={ours: name for name, ours in (columns or {}).items()})
-    except (OSError, ValueError) as e:
-        raise InputError(f"{file} cannot be read as a CSV ({e}); give a comma-separated table with a header") from e
+    table = _read_table(file).rename(columns={ours: name for name, ours in (columns or {}).items()})
     for column in ("path", "label"):
         if column not in table:
             raise InputError(f"{file} has no column {column}, only {', '.join(table)}; name it with columns={{…}}")
-    table, root = _gather_boxes(table), Path(root) if root is not None else file.parent
+    if (empty := table.path.isna()).any():
+        raise InputError(f"{file}: row {empty.argmax()} has no path; name the file of each image")
+    table, root = _gather_boxes(table, file), Path(root) if root is not None else file.parent
     for column in set(_FILES[1:]) & set(table):
         table[column] = [os.path.normpath(root / p) if isinstance(p, str) else None for p in table[column]]
     table["path"] = _locate(table.path, root)
@@ -285,14 +297,26 @@ def read_csv(
         table[column] = table[column] if column in table else value
     return _complete(table)
 
-# %% ../nbs/00_data.ipynb #ac1434a5
-def _gather_boxes(table):
+# %% ../nbs/00_data.ipynb #572543e0
+def _box_list(text):
+    boxes = json.loads(text) if isinstance(text, str) else []
+    if not isinstance(boxes, list) or any(np.shape(np.asarray(box, float)) != (4,) for box in boxes):
+        raise ValueError(f"boxes {text}")
+    return boxes
+
+
+def _gather_boxes(table, file):
     "One row per image; `boxes` becomes a list of [x, y, width, height], in pixels."
-    if "boxes" in table:
-        return table.assign(boxes=[json.loads(b) if isinstance(b, str) else [] for b in table.boxes])
-    if not set(_BOX) <= set(table):
-        return table
-    numbers = table[_BOX].astype(float)
+    try:
+        if "boxes" in table:
+            return table.assign(boxes=list(map(_box_list, table.boxes)))
+        if not set(_BOX) <= set(table):
+            return table
+        numbers = table[_BOX].astype(float)
+    except (ValueError, TypeError, OverflowError, RecursionError) as e:
+        raise InputError(
+            f"{file}: {e}; expected numbers of pixels: x, y, width, height, or boxes [[x, y, width, height], …]"
+        ) from e
     boxes = numbers.dropna().apply(list, axis=1).groupby(table.path).agg(list)
     rows = table.drop(columns=_BOX).drop_duplicates("path").reset_index(drop=True)
     return rows.assign(boxes=[boxes.get(p, []) for p in rows.path])
@@ -311,13 +335,14 @@ def _translate(values, labels, file):
         print(f"{n} of {len(values)} rows are left out: their label is none of {', '.join(map(str, labels))}")
     return translated
 
-# %% ../nbs/00_data.ipynb #afd79a9a
+# %% ../nbs/00_data.ipynb #c80a612a
 def _locate(names, root):
     "Absolute paths; a name without ending is tried with each of `IMAGE_SUFFIXES`."
 
     def find(name):
         path = root / name
-        return next((p for p in (path, *(root / f"{name}{s}" for s in IMAGE_SUFFIXES)) if p.is_file()), None)
+        candidates = (path, *(root / f"{name}{s}" for s in IMAGE_SUFFIXES))
+        return next((p for p in candidates if os.path.isfile(p)), None)
 
     found = [find(name) for name in names]
     lost = [name for name, path in zip(names, found, strict=True) if path is None]
@@ -346,16 +371,16 @@ def _complete(table):
     first = ["path", "label", "subtype", "patient", "split"]
     return table[[*first, *(c for c in table if c not in first)]]
 
-# %% ../nbs/00_data.ipynb #940709fe
+# %% ../nbs/00_data.ipynb #c791e150
 def _header(path):
-    "(patient, age in years, sex, view) of a DICOM file, None where it does not say."
-    import pydicom
-
-    tags = ["PatientID", "PatientAge", "PatientSex", "ViewPosition"]
-    header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
-    patient, age, sex, view = (str(header.get(tag) or "") or None for tag in tags)
+    "(patient, age in years, sex, view) of a DICOM file, None where it does not say; the audit counts damaged files."
+    tags, said = ["PatientID", "PatientAge", "PatientSex", "ViewPosition"], {}
+    with suppress(InputError), reading(Path(path)):
+        header = dicom_elements(path, tags)
+        said = {tag: str(header.get(tag) or "") or None for tag in tags}
+    patient, age, sex, view = map(said.get, tags)
     units = {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}
-    years = int(age[:-1]) / units[age[-1]] if age and age[:-1].isdigit() and age[-1] in units else None
+    years = int(age[:-1]) / units[age[-1]] if age and age[:-1].isdecimal() and age[-1] in units else None
     return patient, years, sex, view
 
 # %% ../nbs/00_data.ipynb #7eb8da3c
@@ -493,7 +518,12 @@ def _say(manifest, how):
     print(how)
     return manifest
 
-# %% ../nbs/00_data.ipynb #8cbb0efc
+# %% ../nbs/00_data.ipynb #46763960
+def _check_splits(manifest):
+    if unknown := {str(s) for s in manifest.split} - {"train", "valid", "test"}:
+        raise InputError(f"split {min(unknown)}: expected train, valid or test for each image; rename it")
+
+
 def split_patients(
     manifest: pd.DataFrame,  # A manifest; rows with `split == "test"` stay as they are
     valid: float = 0.1,  # Share of the training images that goes to validation, in (0, 0.5]
@@ -501,6 +531,7 @@ def split_patients(
     seed: int = 42,  # Of the shuffling
 ) -> pd.DataFrame:  # The same rows with a new `split`; raises `InputError` with too few patients
     "Make a validation set (and, if there is none, a test set) of whole patients, stratified by subtype; print it."
+    _check_splits(manifest)
     split = manifest.split.replace("valid", "train")
     source = "the source's"
     if not (split == "test").any():
@@ -510,7 +541,7 @@ def split_patients(
     how = f"valid: about {valid:.0%} of the training images, by patient, seed {seed}; test: {source}"
     return _say(_checked(manifest.assign(split=split)), how)
 
-# %% ../nbs/00_data.ipynb #9a18297d
+# %% ../nbs/00_data.ipynb #123fdf5a
 MIN_VALID = 100
 
 
@@ -520,6 +551,7 @@ def complete_split(
     seed: int = 42,  # Likewise
 ) -> pd.DataFrame:  # The same rows, in `train`, `valid` and `test`
     "The source's own splits, if there are three and at least `MIN_VALID` validation images; else `split_patients`."
+    _check_splits(manifest)
     counts = manifest.split.value_counts()
     if {"train", "test"} <= set(counts.index) and counts.get("valid", 0) >= MIN_VALID:
         return _say(manifest, "train, valid, test: the source's")

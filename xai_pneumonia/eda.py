@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STYLES', 'class_table', 'plot_classes', 'plot_patients', 'plot_samples', 'plot_transformed', 'plot_sizes',
-           'intensities', 'plot_intensities', 'load_pixels', 'plot_means', 'plot_pairs', 'ring_mask',
-           'ring_predictions', 'plot_ring', 'image_statistics', 'shift_table', 'plot_shift']
+           'intensities', 'plot_intensities', 'plot_means', 'plot_pairs', 'ring_mask', 'ring_predictions', 'plot_ring',
+           'image_statistics', 'shift_table', 'plot_shift']
 
 # %% ../nbs/01_eda.ipynb #dab98870
 import os
@@ -195,8 +195,8 @@ def plot_intensities(
     ax.legend(frameon=False, fontsize=8)
     return fig
 
-# %% ../nbs/01_eda.ipynb #45dbe1b8
-def load_pixels(
+# %% ../nbs/01_eda.ipynb #b9d926d5
+def _load_pixels(
     manifest: pd.DataFrame,  # A manifest
     size: int = 64,  # Side, in pixels
 ) -> np.ndarray:  # (n, size, size) uint8
@@ -209,7 +209,7 @@ def plot_means(
     size: int = 64,  # Side of the mean images, in pixels
 ) -> Figure:  # Matplotlib figure
     "Mean image of each label, and their difference."
-    pixels = load_pixels(manifest, size)
+    pixels = _load_pixels(manifest, size)
     means = {label: pixels[(manifest.label == label).to_numpy()].mean(0) for label in ("NORMAL", "PNEUMONIA")}
     difference = means["PNEUMONIA"] - means["NORMAL"]
     fig, (axes,) = _axes(8, 2.7, 3)
@@ -237,7 +237,7 @@ def plot_pairs(
         bottom.text(0.5, -0.03, f"r = {pair.r:.4f}", transform=bottom.transAxes, ha="center", va="top", fontsize=8)
     return fig
 
-# %% ../nbs/01_eda.ipynb #bca5bed7
+# %% ../nbs/01_eda.ipynb #ceec6769
 def ring_mask(
     size: int,  # Side of the image, in pixels
     width: float = 0.125,  # Of the ring, as a share of the side
@@ -258,13 +258,13 @@ def ring_predictions(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    ring = load_pixels(manifest, size)[:, ring_mask(size)]
+    ring = _load_pixels(manifest, size)[:, ring_mask(size)]
     train, sick = (manifest.split == "train").to_numpy(), (manifest.label == "PNEUMONIA").to_numpy()
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(ring[train], sick[train])
     p = model.predict_proba(ring[~train])
     return manifest.loc[~train, ["path", "patient", "split", "label"]].assign(p_NORMAL=p[:, 0], p_PNEUMONIA=p[:, 1])
 
-# %% ../nbs/01_eda.ipynb #dddf6638
+# %% ../nbs/01_eda.ipynb #e2989610
 def plot_ring(
     manifest: pd.DataFrame,  # A manifest, split
     size: int = 32,  # Images are squashed to this side first
@@ -273,7 +273,7 @@ def plot_ring(
     from xai_pneumonia.evaluate import plot_roc
 
     fig, ((left, right),) = _axes(7.5, 3.2, 2)
-    mean = load_pixels(manifest[manifest.split == "train"], size).mean(0)
+    mean = _load_pixels(manifest[manifest.split == "train"], size).mean(0)
     _show(left, np.ma.masked_array(mean, ~ring_mask(size)), "all that it sees: the mean training image's border")
     predictions = ring_predictions(manifest, size)
     for split in _present(predictions.split, SPLITS):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHECKS', 'find_inputs', 'Check', 'measure', 'screen']
 
-# %% ../nbs/inputs.ipynb #ad2a8a26
+# %% ../nbs/inputs.ipynb #ea0dd96e
 import glob
 import os
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from .core import InputError
-from .images import IMAGE_SUFFIXES, is_dicom, read_image
+from .images import IMAGE_SUFFIXES, dicom_elements, is_dicom, read_image, reading
 
 # %% ../nbs/inputs.ipynb #b57371d6
 def _may_be_image(path: Path) -> bool:
@@ -48,13 +48,13 @@ def _in_csv(file: Path) -> list[Path]:
         )
     return [file.parent / p for p in table.path]
 
-# %% ../nbs/inputs.ipynb #604808a0
+# %% ../nbs/inputs.ipynb #5088196c
 def _expanded(path: str) -> list[Path]:
     "The files that one path stands for."
     place = Path(path)
-    if place.is_dir():
+    if os.path.isdir(place):
         return _in_folder(place)
-    if place.is_file():
+    if os.path.isfile(place):
         return _in_csv(place) if place.suffix.lower() == ".csv" else [place]
     if matches := glob.glob(path, recursive=True):
         return [p for match in matches for p in _expanded(match)]
@@ -138,7 +138,7 @@ def measure(
         "roughness": steps / contrast if contrast else 0.0,
     }
 
-# %% ../nbs/inputs.ipynb #c63aa5a0
+# %% ../nbs/inputs.ipynb #60253bdc
 _OTHER_MODALITIES = {"CT", "MG", "MR", "NM", "PT", "US"}
 _LATERAL = {"LL", "RL", "LAT", "LATERAL"}
 _HEADER = ["Modality", "ViewPosition", "ViewCodeSequence"]
@@ -146,9 +146,7 @@ _HEADER = ["Modality", "ViewPosition", "ViewCodeSequence"]
 
 def _header_reason(path: Path) -> str | None:
     "Why a DICOM file should not be scored, by its header."
-    from pydicom import dcmread
-
-    ds = dcmread(path, stop_before_pixels=True, specific_tags=_HEADER)
+    ds = dicom_elements(path, _HEADER)
     if ds.get("Modality") in _OTHER_MODALITIES:
         return f"not an X-ray: the modality in its header is {ds.Modality}"
     codes = [str(code.get("CodeMeaning", "")).lower() for code in ds.get("ViewCodeSequence") or []]
@@ -162,11 +160,12 @@ def screen(
 ) -> tuple[Image.Image | None, str | None]:  # The image, mode L, or else the reason why it should not be scored
     "Read a file that may be anything; never raises."
     try:
-        image = read_image(path)
-        if is_dicom(path) and (reason := _header_reason(path)):
-            return None, reason
-        values = measure(path, image)
-    except (InputError, OSError) as e:
+        with reading(Path(path)):
+            image = read_image(path)
+            if is_dicom(path) and (reason := _header_reason(path)):
+                return None, reason
+            values = measure(path, image)
+    except InputError as e:
         return None, str(e).removeprefix(str(path)).lstrip(": ")
     for name, check in CHECKS.items():
         if not check.low <= values[name] <= check.high:

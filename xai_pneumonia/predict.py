@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BACKENDS', 'Paths', 'decide', 'Model', 'load', 'predict_files']
 
-# %% ../nbs/05_predict.ipynb #21130893
+# %% ../nbs/05_predict.ipynb #716a21af
 import json
 import os
 import re
@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .bundle import Bundle, load_bundle
 from .calibrate import calibrate
-from .core import InputError, sha256, whole_file
+from .core import InputError, naming, sha256, whole_file
 from .data import DISCLAIMER
 from .decide import conformal_sets
 from .export import onnx_session, to_onnx
@@ -133,13 +133,14 @@ def decide(
         {"class": named, "set": in_set, "decision": named.where(sure, "abstain"), "reason": reason.mask(sure, None)}
     )
 
-# %% ../nbs/05_predict.ipynb #794fed2d
+# %% ../nbs/05_predict.ipynb #f82ef9d5
 def _save_maps(folder: Path, names: list[str], images: np.ndarray, raw: np.ndarray):
     "Save the overlays. Their rows are written after them: where one is cut short there is no row, and it is made anew."
     options = {"quality": 90, "subsampling": 0, "comment": f"Class activation map. {DISCLAIMER}"}
     folder.mkdir(parents=True, exist_ok=True)
     for name, overlay in zip(names, overlays(images, scale_maps(raw, images.shape[1])), strict=True):
-        Image.fromarray(overlay).save(folder / name, **options)
+        with naming(folder / name):
+            Image.fromarray(overlay).save(folder / name, **options)
 
 
 def _with_maps(bundle: Bundle, folder: Path, stems: list[str], squares: torch.Tensor) -> tuple[pd.DataFrame, list[str]]:
@@ -328,7 +329,7 @@ def _settings(bundle, backend, maps, shard):
     fixed = {"model": bundle.card["sha256"], **decision, "library": library}
     return fixed | {"backend": backend, "maps": bool(maps), "shard": shard}
 
-# %% ../nbs/05_predict.ipynb #5bfac121
+# %% ../nbs/05_predict.ipynb #fa5bcdc0
 def predict_files(
     bundle: Bundle,  # A trained model, from `load_bundle`
     paths: str | Path | Iterable[str | Path],  # What `find_inputs` takes
@@ -349,7 +350,7 @@ def predict_files(
     files = files[i - 1 :: n]
     out.parent.mkdir(parents=True, exist_ok=True)
     _check_settings(out, side, settings)
-    with open(out, "a+b") as file:
+    with naming(out), open(out, "a+b") as file:
         _lock(file, out)
         there = _written(file, ",".join(_columns(bundle, bool(maps))) + "\n")
         counts, known = there.status.value_counts(), set(there.path)

@@ -138,7 +138,7 @@ def simulate_predictions(
     table["label"] = table["label"].where(table["label"] == "NORMAL", "PNEUMONIA")
     return table.drop(columns=["p_BACTERIA", "p_VIRUS"]).assign(p_PNEUMONIA=1 - table["p_NORMAL"])
 
-# %% ../nbs/predictions.ipynb #bd715cf6
+# %% ../nbs/predictions.ipynb #e38b5c72
 def read_predictions(
     path: str | Path,  # A CSV file, usually `predictions.csv` of a run folder
 ) -> pd.DataFrame:  # Checked predictions; raises `InputError` if the file is missing, unreadable or wrong
@@ -147,8 +147,9 @@ def read_predictions(
     if not path.is_file():
         raise InputError(f"{path}: no such file; name the predictions.csv of a finished run")
     try:
-        # names stay text: a patient called 007 must not become 7
-        preds = pd.read_csv(path, dtype={"path": str, "patient": str, "split": str, "label": str})
+        # names stay text: a patient called 007 must not become 7, and one called NA is not missing
+        texts = dict.fromkeys(("path", "patient", "split", "label"), str)
+        preds = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as e:
         raise InputError(f"{path}: not a CSV table ({e}); write the predictions again") from e
     return check_predictions(preds, str(path))

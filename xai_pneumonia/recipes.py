@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['CHOICES', 'RECIPES', 'Recipe', 'change_recipe', 'recipe_from_json', 'find_recipe', 'parse_change', 'differences']
 
-# %% ../nbs/recipes.ipynb #bf1d6301
+# %% ../nbs/recipes.ipynb #fe3622dd
 import json
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 
 from .calibrate import METHODS
@@ -63,9 +64,16 @@ class _Images(_Model):
     sampler: str = "all"  # all (each once an epoch), balanced (drawn, classes alike), or two_weights (a bug, see below)
     batch_size: int = 32  # Images per batch
 
-# %% ../nbs/recipes.ipynb #592f1b60
+# %% ../nbs/recipes.ipynb #bbdae8e8
+_LEAST = {"size": 32, "batch_size": 1, "frozen_epochs": 0, "epochs": 0, "frozen_lr": 0, "weight_decay": 0, "mixup": 0}
+_LEAST |= {"rotate": 0, "zoom": 1, "lighting": 0, "gamma": 0, "border": 0, "train_images": 0, "patience": 0}
+
+
 def _contradictions(recipe):
     "Pairs: is this wrong, and what is wrong."
+    for name, least in _LEAST.items():
+        value = getattr(recipe, name)
+        yield not least <= value < inf, f"{name} is {value}; give a number from {least} on"
     random, one = recipe.weights == "none", recipe.output == "logit"
     yield len(recipe.lr) != 3, f"lr {recipe.lr} has {len(recipe.lr)} value(s); give three: early body, late body, head"
     yield recipe.frozen_epochs + recipe.epochs < 1, "frozen_epochs and epochs are both 0; give one of them a number"
@@ -254,7 +262,7 @@ def change_recipe(
             raise InputError(f"unknown recipe field {name}; {_nearest(name, names)}")
     return replace(recipe, **{name: _check_type(name, value) for name, value in values.items()})
 
-# %% ../nbs/recipes.ipynb #b8c2492f
+# %% ../nbs/recipes.ipynb #d3cd264e
 def recipe_from_json(
     text: str,  # The contents of a `recipe.json`
 ) -> Recipe:  # Raises `InputError` on unknown names
@@ -272,7 +280,7 @@ def find_recipe(
         raise InputError(f"unknown recipe {name}; {_nearest(name, list(RECIPES))} A file must end in .toml")
     try:
         return change_recipe(RECIPES["default"], tomllib.loads(Path(name).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, OverflowError, RecursionError) as e:
         raise InputError(f"recipe {name}: {e}") from e
 
 
@@ -285,7 +293,7 @@ def parse_change(
         raise InputError(f"{text!r} is not a change; expected FIELD=VALUE, such as epochs=2")
     try:
         return name, json.loads(f"[{value}]" if "," in value else value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, value
 
 # %% ../nbs/recipes.ipynb #e8ffab51

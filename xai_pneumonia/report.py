@@ -8,7 +8,7 @@ __all__ = ['SECTIONS', 'run_metrics', 'Picture', 'data_section', 'audit_section'
            'subgroups_section', 'robustness_section', 'shortcuts_section', 'external_section', 'explanations_section',
            'trust_section', 'limits_section', 'repeat_section', 'checklist_section', 'write_report']
 
-# %% ../nbs/06_report.ipynb #bdb30fed
+# %% ../nbs/06_report.ipynb #86504ad5
 import base64
 import io
 import json
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+# %% ../nbs/06_report.ipynb #d94ba89b
 from .bundle import Bundle, load_bundle
 from .calibrate import plot_reliability, uncalibrated
 from .checklists import checklist, summary

@@ -7,7 +7,7 @@ __all__ = ['OPTIMIZERS', 'FixBatchNorm', 'WeightedCrossEntropy', 'auroc', 'make_
            'plot_learning_rates', 'checkpoint_file', 'data_card', 'write_run', 'train_run', 'Run', 'read_run',
            'example_run']
 
-# %% ../nbs/02_train.ipynb #2d1c3cd6
+# %% ../nbs/02_train.ipynb #bdb61825
 import hashlib
 import json
 import os
@@ -36,6 +36,7 @@ from fastai.vision.learner import vision_learner
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+# %% ../nbs/02_train.ipynb #f4b86647
 from .audit import audit, fingerprint, inspect_images
 from .bundle import Bundle, fit_decision, make_bundle, predict, save_bundle
 from .calibrate import calibrate

@@ -1,0 +1,82 @@
+"""The audit of 1x, 4x and 16x as many files: its time and its memory per file, which should not grow.
+
+Each audit is run in a process of its own, whose memory is what Linux counts; elsewhere there are no rows for it.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image, ImageOps
+from side_by_side import compared, main, some
+
+from xai_pneumonia.audit import inspect_images, write_audit
+from xai_pneumonia.data import read_data
+from xai_pneumonia.images import read_image
+
+IMAGES, STEPS = 400, {"1x": 16, "4x": 4, "16x": 1}  # of sixteen times IMAGES files, one in so many is audited
+STATUS = Path("/proc/self/status")
+
+
+def pictures(image: Image.Image) -> list[Image.Image]:
+    "Sixteen, none like another: a small one and its negative, turned and mirrored in all ways."
+    image.thumbnail((256, 256))
+    both = image, ImageOps.invert(image)
+    return [*both, *(picture.transpose(how) for picture in both for how in Image.Transpose)]
+
+
+def copied(data: Path, folder: Path):
+    "The pictures of IMAGES images as files in class folders."
+    for row in some(data, IMAGES).itertuples():
+        (folder / row.label).mkdir(exist_ok=True)
+        for i, picture in enumerate(pictures(read_image(row.path))):
+            picture.save(folder / row.label / f"{row.Index}_{i}.jpeg", quality=90)
+
+
+def memory(name: str) -> int | None:
+    "KiB of this process: VmRSS now, VmHWM at most so far."
+    if STATUS.exists():
+        return next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith(name))
+
+
+def cost(folder: str, step: int) -> dict:
+    "Milliseconds and KiB a file of the audit of one in `step` files."
+    manifest = read_data(folder)
+
+    def work(rows):
+        with tempfile.TemporaryDirectory() as out:
+            write_audit(folder, rows, inspect_images(rows), out)
+
+    work(manifest.iloc[:: len(manifest) // 8])  # imports what it needs
+    rows = manifest.sample(frac=1 / step, random_state=0)
+    before, start = memory("VmRSS"), time.perf_counter()
+    work(rows)
+    found = {"ms per file": 1000 * (time.perf_counter() - start) / len(rows)}
+    return found | ({"KiB per file": (memory("VmHWM") - before) / len(rows)} if before else {})
+
+
+def in_process(folder: str, step: int) -> dict:
+    command = f"import audit, json; print(json.dumps(audit.cost({folder!r}, {step})))"
+    output = subprocess.run(
+        [sys.executable, "-c", command], cwd=Path(__file__).parent, stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(output.stdout.splitlines()[-1])
+
+
+def measure(data: Path, rounds: int) -> list[dict]:
+    with tempfile.TemporaryDirectory() as d:
+        copied(data, Path(d))
+        found = [{way: in_process(d, step) for way, step in STEPS.items()} for _ in range(rounds)]
+    return [
+        row
+        for unit, benchmark in (("ms per file", "audit, time"), ("KiB per file", "audit, memory"))
+        if unit in found[0]["1x"]
+        for row in compared(benchmark, unit, {way: [each[way][unit] for each in found] for way in STEPS}, {})
+    ]
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)
