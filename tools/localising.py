@@ -1,7 +1,8 @@
 """Can a model be trained whose maps lie better, at no cost in accuracy?
 
-    python tools/localising.py FOLDER                 the phantom
-    python tools/localising.py BOXES NAME=RUN ...     real images: a CSV with `boxes`, and finished runs
+    python tools/localising.py phantom FOLDER
+    python tools/localising.py boxes BOXES NAME=RUN ...           real images: a CSV with `boxes`, and finished runs
+    python tools/localising.py real BOXES DATA WEIGHTS FOLDER     the same, and variants of `default` trained on DATA
 
 The first trains variants of the recipe `phantom`, each with several seeds, into FOLDER. What is there is not trained
 again, and what the table has is not measured again. Validation and test are 400 new phantoms each, the same for all.
@@ -131,6 +132,12 @@ VARIANTS = {
     "last stride 1, attention": Variant(change=attentive),
     "size=112": Variant({"size": 112}),
 }
+REAL = "radiologists' boxes"
+REAL_VARIANTS = {
+    "112 pixels": Variant({"size": 112}),
+    "one output": Variant({"output": "logit"}),
+    "last stride 1": Variant(change=finer),
+}
 MAPS = {  # name: method, and is it the map of the last block, or of the one that the library chooses?
     "Grad-CAM": ("gradcam", False),
     "HiResCAM": ("hirescam", False),
@@ -138,10 +145,8 @@ MAPS = {  # name: method, and is it the map of the last block, or of the one tha
 }
 
 
-def trained(name, seed, folder):
+def trained(variant, recipe, data, out):
     "The model of a variant as a bundle, calibrated as `train_run` does it; trained if it is not there."
-    variant, out = VARIANTS[name], Path(folder) / f"{name.replace(' ', '_')}-{seed}"
-    recipe = change_recipe(RECIPES["phantom"], {"seed": seed} | COMMON | variant.fields)
 
     def make(model, head, output, size, n_classes):
         made = make_model(model, head, output, size, n_classes)
@@ -150,13 +155,16 @@ def trained(name, seed, folder):
 
     with patch("xai_pneumonia.train.make_model", make), patch("xai_pneumonia.bundle.make_model", make):
         if not out.exists():
-            manifest = prepare(phantom_folder(), recipe)[0]
-            learn, history, origin = fit(manifest, recipe, cbs=[OnMaps(*variant.penalty)] if variant.penalty else [])
+            manifest = prepare(data, recipe)[0]
+            penalties = [OnMaps(*variant.penalty)] if variant.penalty else []
+            unfinished = out.with_name(f"{out.name}.checkpoint.pt")
+            learn, history, origin = fit(manifest, recipe, unfinished, cbs=penalties)
             bundle = make_bundle(learn.model, recipe, origin, {"seconds": history.seconds.sum()})
             valid = manifest[manifest.split == "valid"]
             known = pd.concat([predict(bundle, valid), predict_perturbed(bundle, valid)])
             with whole_folder(out) as part:
                 save_bundle(fit_decision(bundle, known, recipe.calibration), part)
+            unfinished.unlink()
         return load_bundle(out)
 
 
@@ -220,21 +228,33 @@ def add(rows, images, variant, seed=0):
 def phantom(folder):
     add(controls(SETS), "phantom", "controls")
     for seed in SEEDS:
-        for name in VARIANTS:
-            bundle, done = trained(name, seed, folder), read()
+        for name, variant in VARIANTS.items():
+            recipe = change_recipe(RECIPES["phantom"], {"seed": seed} | COMMON | variant.fields)
+            out = Path(folder) / f"{name.replace(' ', '_')}-{seed}"
+            bundle, done = trained(variant, recipe, phantom_folder(), out), read()
             if not ((done.variant == name) & (done.seed == seed)).any():
                 seconds = {"seconds": bundle.card["trained_on"]["seconds"]}
                 add([seconds | row for row in figures(bundle, SETS)], "phantom", name, seed)
 
 
-def real(boxes, *runs):
-    sets, images = {"test": boxes}, "radiologists' boxes"
-    add(controls(sets), images, "controls")
+def boxes(file, *runs):
+    add(controls({"test": file}), REAL, "controls")
     for name, folder in (run.split("=", 1) for run in runs):
-        add(figures(load_bundle(folder), sets), images, name)
+        add(figures(load_bundle(folder), {"test": file}), REAL, name)
+
+
+def real(file, data, weights, folder):
+    for name, variant in REAL_VARIANTS.items():
+        recipe = change_recipe(RECIPES["default"], {"weights": weights, "precision": "bf16"} | variant.fields)
+        bundle = trained(variant, recipe, data, Path(folder) / name.replace(" ", "_"))
+        manifest = prepare(data, recipe)[0]
+        valid = manifest[manifest.split == "valid"]
+        p, y = 1 - predict(bundle, valid).p_NORMAL, valid.label != "NORMAL"
+        accuracy = {"valid_auroc": roc_auc_score(y, p), "valid_log_loss": log_loss(y, p)}
+        add([accuracy | row for row in figures(bundle, {"test": file})], REAL, f"default, {name}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    if len(sys.argv) < 3 or sys.argv[1] not in ("phantom", "boxes", "real"):
         raise SystemExit(__doc__)
-    phantom(sys.argv[1]) if len(sys.argv) == 2 else real(*sys.argv[1:])
+    {"phantom": phantom, "boxes": boxes, "real": real}[sys.argv[1]](*sys.argv[2:])
