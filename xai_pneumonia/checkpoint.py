@@ -167,10 +167,13 @@ def _set_optimizer(opt, saved):
     ]
     opt.load_state_dict({"state": state, "hypers": L(saved["hypers"])})
 
-# %% ../nbs/checkpoint.ipynb #0d91f319
+# %% ../nbs/checkpoint.ipynb #cf17bfe2
 @patch
 def _load(self: Checkpoint):
-    saved = torch.load(self.file, "cpu", weights_only=True)
+    try:
+        saved = torch.load(self.file, "cpu", weights_only=True)
+    except Exception as e:  # a file can be damaged in more ways than we can think of
+        raise InputError(f"{self.file} is damaged ({type(e).__name__}); remove it, and train from the start") from e
     mine, theirs = _as_saved(self.recipe), saved.pop("recipe")
     if differ := [name for name in mine if mine[name] != theirs.get(name)]:
         raise InputError(
@@ -189,7 +192,8 @@ def _save(self: Checkpoint):
     state = {name: getattr(self, name) for name in self._STATE}
     state |= {"recipe": _as_saved(self.recipe), "data": self.data, "model": self.whole.state_dict()}
     state |= {"optimizer": _optimizer_state(self.learn.opt), "random": random_states(self.dls.train)}
-    state["smooth_loss"] = dict(vars(self.recorder.smooth_loss))  # the training loss is a moving average
+    average = vars(self.recorder.smooth_loss)  # of the training loss; of a type of fastai's after its MixUp
+    state["smooth_loss"] = {k: v.as_subclass(torch.Tensor) if torch.is_tensor(v) else v for k, v in average.items()}
     content = io.BytesIO()
     torch.save(state, content)
     try:
