@@ -66,9 +66,9 @@ def bf16(bundle: Bundle) -> Callable:
     "A back end that is not offered."
 
     def probabilities(squares):
-        x = predict._normalised(bundle, squares)
+        x = bundle.normalised(squares)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            return predict._calibrated(bundle, bundle.model(x).float())
+            return bundle.probabilities(bundle.model(x))
 
     return probabilities
 

@@ -62,7 +62,7 @@ def side_by_side(
 @contextmanager
 def data_folder(data: str | None) -> Iterator[Path]:
     "What `read_data` takes: the given data, or phantoms enlarged to WIDTH x HEIGHT. The cache is empty, and goes after."
-    source = Path(data) if data else phantom_folder()
+    source = Path(data).resolve() if data else phantom_folder()  # fastai takes relative paths for absolute ones
     with tempfile.TemporaryDirectory() as d, mock.patch.dict(os.environ, {"XDG_CACHE_HOME": f"{d}/cache"}):
         if not data:
             for path in read_data(source).path:

@@ -19,9 +19,8 @@ TABLE = Path(__file__).parent.parent / "results" / "fold_trials.csv"
 
 def row(name: str, folder: Path) -> dict:
     "Figures of one fold's model on its validation images."
-    table = read_predictions(folder / "predictions.csv")
-    tables = table[table.split == "valid"], pd.read_csv(folder / "perturbed.csv", dtype={"patient": str})
-    plain, perturbed = (uncalibrated(table) if "raw_NORMAL" in table else table for table in tables)
+    plain, perturbed = (uncalibrated(read_predictions(folder / f"{n}.csv")) for n in ("predictions", "perturbed"))
+    plain = plain[plain.split == "valid"]
     return {"variant": name, "fold": folder.name, "images": len(plain)} | figures(plain, perturbed)
 
 

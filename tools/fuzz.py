@@ -122,13 +122,13 @@ def read_card(file: Path):
 
     from xai_pneumonia.bundle import Bundle, load_card
     from xai_pneumonia.calibrate import calibrate
-    from xai_pneumonia.predict import _normalised, decide
+    from xai_pneumonia.predict import decide
 
     bundle = Bundle(torch.nn.Linear(1, 1), load_card(file.parent))
     share = 1 / len(bundle.classes)
     preds = pd.DataFrame({f"p_{c}": [share] for c in bundle.classes})
     decide(bundle, calibrate(preds, bundle.calibration))
-    _normalised(bundle, torch.zeros(1, 4, 4, dtype=torch.uint8))
+    bundle.normalised(torch.zeros(1, 4, 4, dtype=torch.uint8))
 
 
 TARGETS = {

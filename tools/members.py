@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from xai_pneumonia.predictions import is_pneumonia, read_predictions
+from xai_pneumonia.calibrate import uncalibrated
+from xai_pneumonia.predictions import is_pneumonia, pneumonia_score, read_predictions
 
 TABLE = Path(__file__).parent.parent / "results" / "members.csv"
 
@@ -20,14 +21,12 @@ def main(run):
     tables = [read_predictions(folder / "predictions.csv") for folder in sorted(Path(run).glob("folds/*"))]
     tests = [table[table.split == "test"].sort_values("path") for table in tables]
     ill = is_pneumonia(tests[0])
-    normal = [test["raw_NORMAL" if "raw_NORMAL" in test else "p_NORMAL"].to_numpy() for test in tests]
+    scores = [pneumonia_score(uncalibrated(test)) for test in tests]
     rows = []
     for n in range(1, len(tests) + 1):
         for chosen in combinations(range(len(tests)), n):
-            score = 1 - sum(normal[i] for i in chosen) / n
-            rows.append(
-                {"members": n, "folds": "+".join(str(i + 1) for i in chosen), "auroc": roc_auc_score(ill, score)}
-            )
+            auroc = roc_auc_score(ill, sum(scores[i] for i in chosen) / n)
+            rows.append({"members": n, "folds": "+".join(str(i + 1) for i in chosen), "auroc": auroc})
     table = pd.DataFrame(rows).round(4)
     table.to_csv(TABLE, index=False)
     print(table.groupby("members").auroc.describe().to_string())

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_FILES', 'MAX_SIZE', 'MAP_METHODS', 'make_app', 'serve']
 
-# %% ../nbs/app.ipynb #f1643bb4
+# %% ../nbs/app.ipynb #bee2321f
 import base64
 import io
 import json
@@ -28,11 +28,11 @@ from PIL import Image
 
 from .calibrate import reliability
 from .cam import METHODS, class_activation_maps
-from .core import InputError
+from .core import InputError, one_line
 from .data import DISCLAIMER
 from .gradcam import Explanation, overlays
 from .images import read_image, to_square
-from .predict import Model, _normalised, _plain, load
+from .predict import Model, load
 from .predictions import read_predictions
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _pictures(card: dict, path: Path) -> dict:
     under = shown if card["resize"] == "squish" else to_square(image, _SIDE, card["resize"])
     return {"square": square, "shown": shown, "under": under}
 
-# %% ../nbs/app.ipynb #c2914c91
+# %% ../nbs/app.ipynb #0d3a05ea
 def _read(model: Model, uploads: list[tuple[Path, str]], known: dict[str, _Item]) -> list[_Item]:
     "Score files, and delete them, whatever happens; `known` stands in for those that are gone."
     try:
@@ -78,7 +78,7 @@ def _read(model: Model, uploads: list[tuple[Path, str]], known: dict[str, _Item]
         items = []
         for (path, name), row in zip(uploads, rows, strict=True):
             found = known.get(str(path)) if row["sha256"] is None else None
-            row = (found.row if found else row) | {"path": _plain(name)}
+            row = (found.row if found else row) | {"path": one_line(name)}
             pictures = _pictures(model.bundle.card, path) if not found and row["status"] == "scored" else {}
             items.append(replace(found, row=row) if found else _Item(str(path), row, **pictures))
         return items
@@ -86,7 +86,7 @@ def _read(model: Model, uploads: list[tuple[Path, str]], known: dict[str, _Item]
         for path, _ in uploads:
             path.unlink(missing_ok=True)
 
-# %% ../nbs/app.ipynb #c17316c4
+# %% ../nbs/app.ipynb #0402e07d
 MAP_METHODS = [name for name in METHODS if name not in ("ablationcam", "scorecam")]
 
 
@@ -94,7 +94,7 @@ def _explain(model: Model, items: list[_Item], method: str, target: str) -> Expl
     "Maps of files that were scored; `target` is a class, or `_MOST_PROBABLE`."
     squares = np.stack([item.square for item in items])
     number = None if target == _MOST_PROBABLE else model.bundle.classes.index(target)
-    x = _normalised(model.bundle, torch.from_numpy(squares))
+    x = model.bundle.normalised(torch.from_numpy(squares))
     raw, targets, _ = class_activation_maps(model.bundle.model, x, number, method)
     table = pd.DataFrame([item.row for item in items]).assign(target=model.classes_[targets])
     return Explanation(table, squares, raw, method, model=model.bundle.card["sha256"])

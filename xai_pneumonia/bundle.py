@@ -33,7 +33,7 @@ from .models import load_backbone, make_ensemble, make_model
 from .recipes import Recipe
 from .thresholds import choose_threshold
 
-# %% ../nbs/bundle.ipynb #4a1994a5
+# %% ../nbs/bundle.ipynb #a63ed7b1
 # 1 had no `output` (it was softmax) and no `members` (there was one); 2 was not calibrated; 3 had no `card_sha256`
 BUNDLE_FORMAT = 4
 
@@ -54,6 +54,25 @@ class Bundle:
     def calibration(self) -> dict:
         "As `fit_calibration` gives it; bundles of an older format have none."
         return self.card.get("calibration", {"method": "none"})
+
+    def normalised(
+        self,
+        squares: torch.Tensor,  # (B, size, size) uint8, grey
+    ) -> torch.Tensor:  # (B, 3, size, size), where the model is
+        "What the model takes."
+        device = next(self.model.parameters()).device
+        mean, std = (torch.tensor(self.card[name], device=device)[:, None, None] for name in ("mean", "std"))
+        x = (squares.to(device)[:, None].float() / 255 - mean) / std
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def probabilities(
+        self,
+        logits: torch.Tensor,  # (B, classes), as the model gives them
+    ) -> pd.DataFrame:  # Calibrated `p_CLASS` of each image
+        "What is said of them."
+        p = logits.float().softmax(1).cpu().numpy().astype(float)
+        columns = [f"p_{c}" for c in self.classes]
+        return calibrate(pd.DataFrame(p, columns=columns), self.calibration)[columns]
 
 # %% ../nbs/bundle.ipynb #afae48a1
 def make_bundle(

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['METHODS', 'fit_calibration', 'calibrate', 'uncalibrated', 'reliability', 'plot_reliability']
 
-# %% ../nbs/calibrate.ipynb #dbb9811c
+# %% ../nbs/calibrate.ipynb #b0f3f43f
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from .core import InputError
-from .evaluate import wilson
+from .evaluate import wilson_patients
 from .predictions import class_probabilities, classes_of, is_pneumonia, pneumonia_score
 from .style import new_axis, next_style
 
@@ -103,7 +103,7 @@ def fit_calibration(
     fitted = _fit_isotonic(preds) if method == "isotonic" else _fit_scaling(preds, method == "platt")
     return {"method": method, **fitted}
 
-# %% ../nbs/calibrate.ipynb #f1247918
+# %% ../nbs/calibrate.ipynb #bb04aa7d
 def calibrate(
     preds: pd.DataFrame,  # Predictions, straight from the model
     calibration: dict,  # As `fit_calibration` gives it
@@ -122,13 +122,15 @@ def calibrate(
 
 
 def uncalibrated(
-    preds: pd.DataFrame,  # What `calibrate` has returned
+    preds: pd.DataFrame,  # What `calibrate` has returned, or predictions that it has never seen
 ) -> pd.DataFrame:  # The same as it was before
     "Take a calibration back."
     raw = [f"raw_{c}" for c in classes_of(preds)]
+    if not set(raw) <= set(preds):
+        return preds
     return preds.assign(**dict(zip(_columns(preds), preds[raw].to_numpy().T, strict=True))).drop(columns=raw)
 
-# %% ../nbs/calibrate.ipynb #458a076f
+# %% ../nbs/calibrate.ipynb #8214ec84
 def reliability(
     preds: pd.DataFrame,  # Predictions
     bins: int = 10,  # Of equal width
@@ -141,8 +143,7 @@ def reliability(
         score=("score", "mean"), images=("ill", "size"), patients=("patient", "nunique"), k=("ill", "sum")
     )
     rows["rate"] = rows.k / rows.images
-    limits = [wilson(rate * n, n) for rate, n in zip(rows.rate, rows.patients, strict=True)]
-    rows[["low", "high"]] = limits
+    rows[["low", "high"]] = list(map(wilson_patients, rows.rate, rows.patients))
     return rows.rename_axis("bin")
 
 # %% ../nbs/calibrate.ipynb #618bd362

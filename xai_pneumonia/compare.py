@@ -17,7 +17,7 @@ from .core import InputError
 from .evaluate import METRICS, auroc_covariance, bootstrap
 from .predictions import is_pneumonia, pneumonia_score, read_predictions
 
-# %% ../nbs/compare.ipynb #6e93d568
+# %% ../nbs/compare.ipynb #fbcf8d6f
 def match(
     a: pd.DataFrame,  # Predictions of one model
     b: pd.DataFrame,  # Predictions of another
@@ -26,7 +26,7 @@ def match(
     b = b.set_index("path").reindex(a.path).reset_index()
     if len(a) != len(b) or b.label.isna().any() or set(a.path) != set(b.path):
         raise InputError("the predictions are of different images; predict the same ones with both models")
-    if ((a.label.to_numpy() == "NORMAL") != (b.label.to_numpy() == "NORMAL")).any():
+    if (is_pneumonia(a) != is_pneumonia(b)).any():
         raise InputError("the predictions disagree on the labels; use one manifest for both models")
     return a.reset_index(drop=True), b
 

@@ -9,7 +9,7 @@ __all__ = ['LABELS', 'SUBTYPES', 'HUB_NAME', 'MIN_VALID', 'TASKS', 'SYNTHETIC_NO
            'split_random', 'leaked', 'finest_class', 'split_patients', 'complete_split', 'fold_patients',
            'balanced_subset', 'shuffle_training_labels', 'make_dls', 'make_loader', 'credit']
 
-# %% ../nbs/00_data.ipynb #cd1200f0
+# %% ../nbs/00_data.ipynb #f2db7e9c
 import hashlib
 import json
 import os
@@ -22,26 +22,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import InputError, cache_folder, sha256, whole_file, whole_folder
+from .core import InputError, cache_folder, read_table, sha256, whole_file, whole_folder
 from .download import unpack
 from .images import IMAGE_SUFFIXES, dicom_elements, is_dicom, read_image, reading, square_files, to_square
 
-# %% ../nbs/00_data.ipynb #25449349
-def _read_table(file, **options):
-    "A CSV, all of it text."
-    try:
-        return pd.read_csv(file, dtype=str, **options)
-    except (OSError, ValueError) as e:
-        raise InputError(f"{file} cannot be read as a CSV ({e}); give a comma-separated table with a header") from e
-
-
+# %% ../nbs/00_data.ipynb #0dbcdeaf
 def is_synthetic(
     place: str | Path,  # A data folder, or a CSV with a column path
 ) -> bool:  # True for images made by `xai_pneumonia.phantom`
     "Are these images phantoms? The note that the generator leaves is looked for beside and above them."
     place = Path(place).absolute()
     if place.suffix.lower() == ".csv" and place.is_file():
-        place = place.parent / str(next(iter(_read_table(place, nrows=1).get("path", [])), ""))
+        place = place.parent / str(next(iter(read_table(place, rows=1).get("path", [])), ""))
     return any(os.path.isfile(folder / "phantom.json") for folder in (place, *place.parents))
 
 
@@ -267,7 +259,7 @@ def _write_pngs(folder, split, images, labels):
     for i, (pixels, label) in enumerate(zip(progress_bar(images, leave=False), labels, strict=True)):
         Image.fromarray(pixels).save(folder / LABELS[label] / f"{split}_{i:05d}.png")
 
-# %% ../nbs/00_data.ipynb #89c47d29
+# %% ../nbs/00_data.ipynb #0be20e95
 _BOX = ["x", "y", "width", "height"]
 
 
@@ -279,7 +271,7 @@ def read_csv(
 ) -> pd.DataFrame:  # The manifest, with all other columns of the CSV; raises `InputError` where something is missing
     "Manifest from a table. Without `split` every row is `train`; without `patient`, file names and DICOM headers say."
     file = Path(file)
-    table = _read_table(file).rename(columns={ours: name for name, ours in (columns or {}).items()})
+    table = read_table(file).rename(columns={ours: name for name, ours in (columns or {}).items()})
     for column in ("path", "label"):
         if column not in table:
             raise InputError(f"{file} has no column {column}, only {', '.join(table)}; name it with columns={{…}}")
@@ -497,7 +489,7 @@ def _typical_fold(m, fraction, seed):
 
     return m.index[min(_patient_folds(m, round(1 / fraction), seed), key=unlike)]
 
-# %% ../nbs/00_data.ipynb #a41e1046
+# %% ../nbs/00_data.ipynb #408835b7
 def _checked(manifest):
     "The manifest, if no patient of its validation images is trained on, and the classes are mixed alike."
     if leaked(manifest).any():
@@ -507,7 +499,10 @@ def _checked(manifest):
     largest = manifest[manifest.split == "valid"].patient.value_counts().max()
     unlike = (counts / counts.sum()).diff(axis=1).valid.abs().max()
     if unlike > 0.05 + largest / counts.valid.sum():  # a patient cannot be cut in two
-        raise AssertionError(f"the classes are not mixed alike in train and valid: {counts.to_dict()}")
+        raise InputError(
+            f"the classes cannot be mixed alike in train and valid ({counts.to_dict()}); a few patients have most of the "
+            "images: give the splits yourself, as folders train/, val/ and test/ or in a CSV, or add patients"
+        )
     return manifest
 
 

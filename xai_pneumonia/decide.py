@@ -6,7 +6,7 @@
 __all__ = ['net_benefit', 'plot_decision_curve', 'risk_coverage', 'aurc', 'plot_risk_coverage', 'conformal_thresholds',
            'conformal_sets', 'conformal_coverage']
 
-# %% ../nbs/decide.ipynb #01fcd04e
+# %% ../nbs/decide.ipynb #fdeead9c
 import math
 import warnings
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .core import InputError
-from .evaluate import patient_weights, wilson
+from .evaluate import patient_weights, wilson_patients
 from .predictions import class_probabilities, classes_of, is_pneumonia, pneumonia_score
 from .style import new_axis, next_style
 from .thresholds import decisions
@@ -79,12 +79,7 @@ def plot_decision_curve(
     ax.legend()
     return ax
 
-# %% ../nbs/decide.ipynb #9fd4c175
-def _wilson_patients(share, patients):
-    "Wilson's interval for shares of images, as if each patient had one: low and high, as long as `share`."
-    return np.array([wilson(s * n, n) for s, n in zip(share, patients, strict=True)]).T
-
-
+# %% ../nbs/decide.ipynb #e5fd4cda
 def _certainty(preds, threshold):
     "How certain each decision is: (images,)."
     from scipy.special import logit
@@ -113,7 +108,7 @@ def risk_coverage(
     errors = np.cumsum((decisions(preds, threshold) != preds["label"].to_numpy())[order])[last]
     patients = np.cumsum(~preds["patient"].iloc[order].duplicated().to_numpy())[last]
     images = last + 1
-    low, high = _wilson_patients(errors / images, patients)
+    low, high = np.array(list(map(wilson_patients, errors / images, patients))).T
     columns = {"certainty": certainty[last], "coverage": images / len(preds), "images": images, "errors": errors}
     return pd.DataFrame(columns | {"risk": errors / images, "low": low, "high": high})
 
@@ -182,7 +177,7 @@ def conformal_sets(
         raise InputError(f"no conformal threshold for {', '.join(missing)}; expected one for each class of the table")
     return pd.DataFrame({c: 1 - preds[f"p_{c}"] <= thresholds[c] for c in classes_of(preds)})
 
-# %% ../nbs/decide.ipynb #8cb4098f
+# %% ../nbs/decide.ipynb #fb553aa6
 def conformal_coverage(
     preds: pd.DataFrame,  # Predictions of one part, not the one that the thresholds are from
     thresholds: dict[str, float],  # As `conformal_thresholds` gives them
@@ -196,7 +191,7 @@ def conformal_coverage(
     for name in [*(c for c in sets if (labels == c).any()), "total"]:
         among = (labels == name) | (name == "total")
         k, n, size = covered[among].sum(), among.sum(), sizes[among]
-        ((low,), (high,)) = _wilson_patients([k / n], [preds["patient"][among].nunique()])
+        low, high = wilson_patients(k / n, preds["patient"][among].nunique())
         row = {"covered": k, "n": n, "coverage": k / n, "low": low, "high": high, "mean_size": size.mean()}
         rows[name] = row | {"empty": (size == 0).sum(), "several": (size > 1).sum()}
     counts = dict.fromkeys(["covered", "n", "empty", "several"], int)

@@ -237,7 +237,7 @@ def plot_pairs(
         bottom.text(0.5, -0.03, f"r = {pair.r:.4f}", transform=bottom.transAxes, ha="center", va="top", fontsize=8)
     return fig
 
-# %% ../nbs/01_eda.ipynb #ceec6769
+# %% ../nbs/01_eda.ipynb #b69dee49
 def ring_mask(
     size: int,  # Side of the image, in pixels
     width: float = 0.125,  # Of the ring, as a share of the side
@@ -254,17 +254,21 @@ def ring_predictions(
     size: int = 32,  # Images are squashed to this side first
 ) -> pd.DataFrame:  # A predictions table of all rows outside `train`
     "Probability of pneumonia by a logistic regression on the border ring, fitted on the training images."
+    return _by_ring(manifest, _load_pixels(manifest, size))
+
+
+def _by_ring(manifest, pixels):
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    ring = _load_pixels(manifest, size)[:, ring_mask(size)]
+    ring = pixels[:, ring_mask(pixels.shape[1])]
     train, sick = (manifest.split == "train").to_numpy(), (manifest.label == "PNEUMONIA").to_numpy()
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(ring[train], sick[train])
     p = model.predict_proba(ring[~train])
     return manifest.loc[~train, ["path", "patient", "split", "label"]].assign(p_NORMAL=p[:, 0], p_PNEUMONIA=p[:, 1])
 
-# %% ../nbs/01_eda.ipynb #e2989610
+# %% ../nbs/01_eda.ipynb #41bb7b57
 def plot_ring(
     manifest: pd.DataFrame,  # A manifest, split
     size: int = 32,  # Images are squashed to this side first
@@ -273,9 +277,10 @@ def plot_ring(
     from xai_pneumonia.evaluate import plot_roc
 
     fig, ((left, right),) = _axes(7.5, 3.2, 2)
-    mean = _load_pixels(manifest[manifest.split == "train"], size).mean(0)
+    pixels = _load_pixels(manifest, size)
+    mean = pixels[(manifest.split == "train").to_numpy()].mean(0)
     _show(left, np.ma.masked_array(mean, ~ring_mask(size)), "all that it sees: the mean training image's border")
-    predictions = ring_predictions(manifest, size)
+    predictions = _by_ring(manifest, pixels)
     for split in _present(predictions.split, SPLITS):
         plot_roc(predictions[predictions.split == split], 0.5, label=split, ax=right)
     right.legend(fontsize=8, loc="lower right")

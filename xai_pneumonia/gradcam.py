@@ -6,7 +6,7 @@
 __all__ = ['EVERY', 'OUTCOMES', 'Explanation', 'explain', 'plot_overlay', 'plot_explanations', 'outcomes', 'gallery',
            'top_losses', 'plot_top_losses', 'plot_side_by_side', 'save_evidence', 'overlays']
 
-# %% ../nbs/04_gradcam.ipynb #78e7a1eb
+# %% ../nbs/04_gradcam.ipynb #d8eb87fe
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from .calibrate import calibrate
 from .cam import class_activation_maps, enlarge, scale_maps
 from .core import InputError, sha256, whole_folder
 from .data import DISCLAIMER, make_loader
+from .predictions import is_pneumonia, pneumonia_score
 from .thresholds import decisions
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def plot_explanations(
     _colour_bar(fig, axes, common)
     return fig
 
-# %% ../nbs/04_gradcam.ipynb #98611142
+# %% ../nbs/04_gradcam.ipynb #10aefd5b
 OUTCOMES = ("true positive", "false positive", "false negative", "true negative")
 
 
@@ -192,7 +193,7 @@ def outcomes(
 ) -> pd.Series:  # One of `OUTCOMES` for each row, same index
     "What became of each image."
     if positive is None:
-        found, there = 1 - predictions.p_NORMAL >= threshold, predictions.label != "NORMAL"
+        found, there = pneumonia_score(predictions) >= threshold, is_pneumonia(predictions)
     else:
         found, there = decisions(predictions, threshold) == positive, predictions.label == positive
     return pd.Series(
@@ -202,8 +203,9 @@ def outcomes(
 
 def _surest(predictions, threshold, outcome, positive, n):
     rows = predictions[outcomes(predictions, threshold, positive) == outcome]
-    score = 1 - rows.p_NORMAL if positive is None else rows[f"p_{positive}"]
-    return rows.loc[score.sort_values(ascending="negative" in outcome, kind="stable").index[:n]]
+    score = pneumonia_score(rows) if positive is None else rows[f"p_{positive}"].to_numpy()
+    order = np.argsort(score if "negative" in outcome else -score, kind="stable")
+    return rows.iloc[order[:n]]
 
 
 def _name(row):

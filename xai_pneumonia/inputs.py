@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHECKS', 'find_inputs', 'Check', 'measure', 'screen']
 
-# %% ../nbs/inputs.ipynb #ea0dd96e
+# %% ../nbs/inputs.ipynb #417fac65
 import glob
 import os
 from collections.abc import Iterable
@@ -14,13 +14,12 @@ from math import inf
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
-from .core import InputError
+from .core import InputError, read_table
 from .images import IMAGE_SUFFIXES, dicom_elements, is_dicom, read_image, reading
 
-# %% ../nbs/inputs.ipynb #b57371d6
+# %% ../nbs/inputs.ipynb #ede1e8f0
 def _may_be_image(path: Path) -> bool:
     if path.name.startswith(".") or not path.is_file():
         return False
@@ -38,10 +37,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _in_csv(file: Path) -> list[Path]:
-    try:
-        table = pd.read_csv(file, dtype=str)
-    except (OSError, ValueError) as e:
-        raise InputError(f"{file} cannot be read as a CSV ({e}); give a comma-separated table with a header") from e
+    table = read_table(file)
     if "path" not in table or table.path.isna().any():
         raise InputError(
             f"{file}: every row needs a path, in a column of that name; its columns are {', '.join(table)}"

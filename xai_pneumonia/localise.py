@@ -6,7 +6,7 @@
 __all__ = ['has_truth', 'truth_masks', 'energy_inside', 'localisation_metrics', 'best_threshold', 'tuned_iou', 'blurred_edges',
            'control_maps']
 
-# %% ../nbs/localise.ipynb #433512c8
+# %% ../nbs/localise.ipynb #40fc6d19
 import json
 
 import numpy as np
@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from .core import InputError, in_threads
-from .images import is_dicom, read_image, to_square
+from .images import dicom_elements, is_dicom, read_image, to_square
 
 # %% ../nbs/localise.ipynb #0b2415e6
 def _given(cell):
@@ -31,14 +31,12 @@ def has_truth(
     columns = [c for c in ("lesion_mask", "boxes") if c in rows]
     return rows[columns].map(_given).any(axis=1)
 
-# %% ../nbs/localise.ipynb #8869ba99
+# %% ../nbs/localise.ipynb #50e30283
 def _size_of(path):
     "Width and height of an image file."
     try:
         if is_dicom(path):
-            from pydicom import dcmread
-
-            header = dcmread(path, stop_before_pixels=True)
+            header = dicom_elements(path, ["Columns", "Rows"])
             return header.Columns, header.Rows
         with Image.open(path, formats=("JPEG", "PNG")) as image:
             return image.size

@@ -137,7 +137,7 @@ It is not for use in care: not to diagnose, not to rule out, not to sort patient
 of another kind than those below (another age, another machine, another view) without being measured on them first.
 """
 
-# %% ../nbs/model_card.ipynb #ac6294d0
+# %% ../nbs/model_card.ipynb #8d5cad0e
 _CARD += """
 ## How to use it
 
@@ -146,16 +146,11 @@ pip install git+https://github.com/xai-pneumonia/xai-pneumonia
 ```
 
 ```python
-import pandas as pd
+from xai_pneumonia.predict import load
 
-from xai_pneumonia.bundle import load_bundle, predict
-from xai_pneumonia.thresholds import decisions
-
-bundle = load_bundle("model")  # the folder with model.safetensors and model.json
-images = pd.DataFrame({"path": ["image.png"]})  # JPEG, PNG or DICOM
-images = images.assign(patient="unknown", split="external", {{ target }}=None)
-table = predict(bundle, images)  # a probability for each class
-table["decision"] = decisions(table, bundle.card["threshold"])
+model = load("model")  # the folder with model.safetensors and model.json
+table = model.predict(["image.png"])  # JPEG, PNG or DICOM: probabilities, decision, and the reason where there is none
+maps = model.explain(["image.png"]).maps  # class activation maps
 ```
 
 ## Training data
@@ -206,11 +201,13 @@ The section Calibration of `report.html` shows how well they agree with what is 
 {% endif %}
 """
 
-# %% ../nbs/model_card.ipynb #9f40c6d3
+# %% ../nbs/model_card.ipynb #86094ea4
 _CARD += """
 ## Limits
 
+{% if card.members == 1 %}
 - One training with one seed: another seed gives somewhat other figures, and the intervals do not contain that.
+{% endif %}
 {% if run.synthetic %}
 - The images are synthetic. Nothing follows from these figures for X-rays of people.
 {% else %}
@@ -245,7 +242,7 @@ _CARD += """
 {% endif %}
 """
 
-# %% ../nbs/model_card.ipynb #0530630e
+# %% ../nbs/model_card.ipynb #008498db
 def _context(run, metrics, card):
     "What the text may name."
     import json
@@ -258,7 +255,6 @@ def _context(run, metrics, card):
         **{"data": run.environment["data"], "credit": run.credit, "disclaimer": DISCLAIMER},
         **{"front": _front(run, metrics, card), "task": _task(run), "free": _free(run)},
         "people": "synthetic patients" if run.synthetic else "patients",
-        "target": TASKS[card["task"]][0],
         "images": _images(run, card),
         "recipe": _table(["choice", "value"], recipe.items()),
         "figures": {split: _figures(metrics, split) for split in both},

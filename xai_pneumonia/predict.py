@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['BACKENDS', 'Paths', 'decide', 'Model', 'load', 'predict_files']
 
-# %% ../nbs/05_predict.ipynb #716a21af
+# %% ../nbs/05_predict.ipynb #58f12452
 import json
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,8 +24,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from .bundle import Bundle, load_bundle
-from .calibrate import calibrate
-from .core import InputError, naming, sha256, whole_file
+from .core import InputError, naming, one_line, sha256, whole_file
 from .data import DISCLAIMER
 from .decide import conformal_sets
 from .export import onnx_session, to_onnx
@@ -71,32 +69,17 @@ def _loader(bundle: Bundle, files: list[Path], workers: int | None) -> DataLoade
     dataset = _Files(files, bundle.card["size"], bundle.card["resize"])
     return DataLoader(dataset, _BATCH, num_workers=workers, collate_fn=_collate)
 
-# %% ../nbs/05_predict.ipynb #bb5dd7c2
-def _normalised(bundle: Bundle, squares: torch.Tensor) -> torch.Tensor:
-    "(B, size, size) uint8 to what the model takes."
-    device = next(bundle.model.parameters()).device
-    mean, std = (torch.tensor(bundle.card[name], device=device)[:, None, None] for name in ("mean", "std"))
-    x = (squares.to(device)[:, None].float() / 255 - mean) / std
-    return x.contiguous(memory_format=torch.channels_last)
-
-
+# %% ../nbs/05_predict.ipynb #9c887a06
 def _parts(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     "On a CPU eight images at a time: the feature maps of more do not fit its cache, and take half as long again."
     return x.split(8) if x.device.type == "cpu" else (x,)
 
 
-def _calibrated(bundle: Bundle, logits: torch.Tensor) -> pd.DataFrame:
-    "`p_CLASS` of each image."
-    columns = [f"p_{c}" for c in bundle.classes]
-    preds = pd.DataFrame(logits.softmax(1).numpy().astype(float), columns=columns)
-    return calibrate(preds, bundle.calibration)[columns]
-
-
 def _by_torch(bundle: Bundle) -> Callable:
     def probabilities(squares):
         with torch.inference_mode():
-            parts = [bundle.model(part) for part in _parts(_normalised(bundle, squares))]
-        return _calibrated(bundle, torch.cat(parts).cpu())
+            parts = [bundle.model(part) for part in _parts(bundle.normalised(squares))]
+        return bundle.probabilities(torch.cat(parts))
 
     return probabilities
 
@@ -133,7 +116,7 @@ def decide(
         {"class": named, "set": in_set, "decision": named.where(sure, "abstain"), "reason": reason.mask(sure, None)}
     )
 
-# %% ../nbs/05_predict.ipynb #f82ef9d5
+# %% ../nbs/05_predict.ipynb #7946b732
 def _save_maps(folder: Path, names: list[str], images: np.ndarray, raw: np.ndarray):
     "Save the overlays. Their rows are written after them: where one is cut short there is no row, and it is made anew."
     options = {"quality": 90, "subsampling": 0, "comment": f"Class activation map. {DISCLAIMER}"}
@@ -145,19 +128,13 @@ def _save_maps(folder: Path, names: list[str], images: np.ndarray, raw: np.ndarr
 
 def _with_maps(bundle: Bundle, folder: Path, stems: list[str], squares: torch.Tensor) -> tuple[pd.DataFrame, list[str]]:
     "`p_CLASS` of each image, and the names of the overlays in `folder`."
-    parts = [class_activation_maps(bundle.model, x) for x in _parts(_normalised(bundle, squares))]
+    parts = [class_activation_maps(bundle.model, x) for x in _parts(bundle.normalised(squares))]
     raw, targets, logits = map(np.concatenate, zip(*parts, strict=True))
     names = [f"{stem}-{bundle.classes[t]}.jpg" for stem, t in zip(stems, targets, strict=True)]
     _save_maps(folder, names, squares.numpy(), raw)
-    return _calibrated(bundle, torch.from_numpy(logits)), names
+    return bundle.probabilities(torch.from_numpy(logits)), names
 
-# %% ../nbs/05_predict.ipynb #579f32e6
-def _plain(text: str) -> str:
-    "One line of valid UTF-8: a file may be called anything."
-    text = str(text).encode("utf-8", "backslashreplace").decode()
-    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", lambda m: repr(m[0])[1:-1], text)
-
-
+# %% ../nbs/05_predict.ipynb #d5cb2f97
 def _columns(bundle: Bundle, maps: bool) -> list[str]:
     fixed = ["path", "sha256", "status", "class", *(f"p_{c}" for c in bundle.classes), "set", "decision", "reason"]
     return fixed + ["map_file"] * maps
@@ -171,16 +148,16 @@ def _scored(bundle, probabilities, maps, stems, squares):
         preds, names = _with_maps(bundle, maps, stems, squares)
     return preds.join(decide(bundle, preds)).assign(map_file=names)
 
-# %% ../nbs/05_predict.ipynb #55943ad3
+# %% ../nbs/05_predict.ipynb #04c838cd
 def _batch_table(bundle, probabilities, maps, files, batch):
     "The rows of one batch."
     digests, reasons, squares = batch
-    table = pd.DataFrame({"path": [_plain(f) for f in files], "sha256": digests}, dtype=object)
-    refused = pd.Series([r and _plain(r) for r in reasons], dtype=object)
+    table = pd.DataFrame({"path": [one_line(f) for f in files], "sha256": digests}, dtype=object)
+    refused = pd.Series([r and one_line(r) for r in reasons], dtype=object)
     table["status"] = np.where(refused.isna(), "scored", "refused")
     if squares is not None:
         seen = table.index[refused.isna()]
-        stems = [f"{_plain(files[i].stem)[:50]}-{digests[i][:8]}" for i in seen]
+        stems = [f"{one_line(files[i].stem)[:50]}-{digests[i][:8]}" for i in seen]
         table = table.join(_scored(bundle, probabilities, maps, stems, squares).set_index(seen))
         refused = refused.fillna(table.pop("reason"))
     return table.assign(reason=refused).reindex(columns=_columns(bundle, maps is not None))
@@ -329,7 +306,7 @@ def _settings(bundle, backend, maps, shard):
     fixed = {"model": bundle.card["sha256"], **decision, "library": library}
     return fixed | {"backend": backend, "maps": bool(maps), "shard": shard}
 
-# %% ../nbs/05_predict.ipynb #fa5bcdc0
+# %% ../nbs/05_predict.ipynb #6cde4d50
 def predict_files(
     bundle: Bundle,  # A trained model, from `load_bundle`
     paths: str | Path | Iterable[str | Path],  # What `find_inputs` takes
@@ -354,7 +331,7 @@ def predict_files(
         _lock(file, out)
         there = _written(file, ",".join(_columns(bundle, bool(maps))) + "\n")
         counts, known = there.status.value_counts(), set(there.path)
-        rest = [f for f in files if _plain(f) not in known]
+        rest = [f for f in files if one_line(f) not in known]
         for table in _tables(bundle, rest, backend, maps, workers):
             _append(file, table.to_csv(index=False, header=False, lineterminator="\n"))
             counts = counts.add(table.status.value_counts(), fill_value=0)

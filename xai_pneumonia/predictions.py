@@ -58,7 +58,7 @@ def _check_columns(preds: pd.DataFrame, name: str):
     if preds.empty:
         raise InputError(f"{name}: the table has no rows; predict at least one image")
 
-# %% ../nbs/predictions.ipynb #f4b349ec
+# %% ../nbs/predictions.ipynb #20486f41
 def check_predictions(
     preds: pd.DataFrame,  # Predictions
     name: str = "predictions",  # What to call the table in a message, such as its file
@@ -80,8 +80,9 @@ def check_predictions(
     with_total = preds.assign(**{"probability sum": total})
     remedy = "expected 1 (to 1e-4); give one probability per class, after the softmax"
     _first_bad(with_total, np.abs(total - 1) > 1e-4, "probability sum", remedy, name)
-    twice = preds.duplicated(["path", "split"]).to_numpy()
-    _first_bad(preds, twice, "path", "it was there before; keep one row for each image of a split", name)
+    apart = [c for c in ("path", "split", "perturbation", "strength") if c in preds]  # the last two of `perturb`
+    remedy = "it was there before; keep one row for each image of a split"
+    _first_bad(preds, preds.duplicated(apart).to_numpy(), "path", remedy, name)
     return preds
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-# %% ../nbs/06_report.ipynb #d94ba89b
+# %% ../nbs/06_report.ipynb #64183fba
 from .bundle import Bundle, load_bundle
 from .calibrate import plot_reliability, uncalibrated
 from .checklists import checklist, summary
@@ -53,6 +53,7 @@ from .model_card import write_model_card
 from .predictions import read_predictions
 from .robustness import plot_robustness
 from .shortcuts import plot_manipulations, plot_shortcuts
+from .style import with_limits
 from .thresholds import decisions
 from .train import Run, plot_history
 from .trust import localisation, plot_trust, trust_table
@@ -126,7 +127,7 @@ def run_metrics(
         "trust": _trusts(run) or None,
     }
 
-# %% ../nbs/06_report.ipynb #838cffe2
+# %% ../nbs/06_report.ipynb #71a8e150
 @dataclass(frozen=True)
 class Picture:
     "A figure of the report."
@@ -136,20 +137,12 @@ class Picture:
     caption: str
 
 
-def _with_limits(value, low, high):
-    "A value and its interval; the value alone where there is none."
-    return f"{value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
-
-
 def _interval(row, name, share=True):
     "k/n or the value, and the interval, of one metric of a row with name_value, name_k, …"
-    show = "{:.1%}" if share else "{:.3f}"
-    if row.get(f"{name}_value") is None:
-        return ""
-    text = f"{row[f'{name}_k']:.0f}/{row[f'{name}_n']:.0f}" if share else show.format(row[f"{name}_value"])
-    if row[f"{name}_low"] is None:
-        return text
-    return f"{text} ({show.format(row[f'{name}_low'])} to {show.format(row[f'{name}_high'])})"
+    value, limits = row.get(f"{name}_value"), (row.get(f"{name}_low"), row.get(f"{name}_high"))
+    if value is None or not share:
+        return "" if value is None else with_limits(value, *limits)
+    return with_limits(f"{row[f'{name}_k']:.0f}/{row[f'{name}_n']:.0f}", *limits, "{:.1%}".format)
 
 # %% ../nbs/06_report.ipynb #d69d3871
 def data_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
@@ -209,7 +202,7 @@ def plot_decided(
         row[0].annotate(f"{name}: {chosen.sum()} of {len(right)}", (0, -0.12), xycoords="axes fraction", fontsize=9)
     return fig
 
-# %% ../nbs/06_report.ipynb #f692b399
+# %% ../nbs/06_report.ipynb #4a3595ae
 _NAMED = {"valid": "Validation", "test": "Test"}
 
 
@@ -222,7 +215,7 @@ def class_rows(
     for name, of in metrics["splits"][split]["classes"].items():
         shown = {}
         for m in ("precision", "recall", "f1", "auroc"):
-            shown[m] = "" if of[m] is None else _with_limits(of[m], of[f"{m}_low"], of[f"{m}_high"])
+            shown[m] = "" if of[m] is None else with_limits(of[m], of[f"{m}_low"], of[f"{m}_high"])
         counts = {c: "" if of[c] is None else str(of[c]) for c in ("correct", "predicted", "support")}
         rows[name] = shown | counts
     return pd.DataFrame(rows).T.rename_axis("class").reset_index()
@@ -268,7 +261,7 @@ def results_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         "decided", plot_decided(test, threshold), "Test images drawn at random: decided rightly above, wrongly below."
     )
 
-# %% ../nbs/06_report.ipynb #7abf1b10
+# %% ../nbs/06_report.ipynb #da5258ef
 def _shift_table(metrics):
     rows = []
     for row in metrics["threshold_shift"]:
@@ -296,7 +289,7 @@ def calibration_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     yield f"Method: {c['method']}, fitted on validation images as they are and perturbed. {fitted}"
     for split, when in ((s, w) for s in c["splits"] for w in ("before", "after")):
         cells = c["splits"][split][when]
-        shown = {m: _with_limits(**v) for m, v in cells.items()}
+        shown = {m: with_limits(**v) for m, v in cells.items()}
         rows.append({"split": split, "calibration": when, **shown})
     yield pd.DataFrame(rows)
     test = run.predictions[run.predictions.split == "test"]
@@ -351,7 +344,7 @@ def subgroups_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         }
     )
 
-# %% ../nbs/06_report.ipynb #ee46a156
+# %% ../nbs/06_report.ipynb #cd60efd0
 def robustness_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "What other ways of taking the images do to the model."
     if metrics["robustness"] is None:
@@ -359,7 +352,7 @@ def robustness_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         return
     table = pd.DataFrame(metrics["robustness"])
     plain = table[table.perturbation == "none"].iloc[0]
-    yield f"{plain.images} test images as they are (AUROC {plain.auroc:.3f}, {plain.low:.3f} to {plain.high:.3f}) and perturbed."
+    yield f"{plain.images} test images as they are (AUROC {with_limits(plain.auroc, plain.low, plain.high)}) and perturbed."
     yield Picture(
         "robustness",
         plot_robustness(table),
@@ -377,7 +370,7 @@ def shortcuts_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     rows = metrics["shortcuts"]
 
     def column(name):
-        return [_with_limits(row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows]
+        return [with_limits(row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows]
 
     shown = {
         "AUROC": column("auroc"),
@@ -421,7 +414,7 @@ def external_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         "external", ax.figure, "ROC curves of the own test images and of the others, with the same threshold."
     )
 
-# %% ../nbs/06_report.ipynb #f66b2e96
+# %% ../nbs/06_report.ipynb #f2fc387e
 def explanations_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Class activation maps, and where they land."
     test = run.predictions[run.predictions.split == "test"]
@@ -446,7 +439,7 @@ def explanations_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
 
 def _localisation_rows(rows):
     cells = [
-        {"map": r["map"], "measure": r["measure"], "value": _with_limits(r["value"], r["low"], r["high"])} for r in rows
+        {"map": r["map"], "measure": r["measure"], "value": with_limits(r["value"], r["low"], r["high"])} for r in rows
     ]
     table = pd.DataFrame(cells).pivot(index="map", columns="measure", values="value")
     return table.loc[pd.unique(pd.DataFrame(rows)["map"])].reset_index()

@@ -6,7 +6,7 @@
 __all__ = ['prepare', 'choose_recipe', 'train', 'run', 'report_run', 'evaluate_run', 'robustness_run', 'shortcuts_run',
            'trust_run', 'external_run']
 
-# %% ../nbs/07_run.ipynb #2f9c8600
+# %% ../nbs/07_run.ipynb #55074208
 import json
 import time
 from pathlib import Path
@@ -37,6 +37,7 @@ from .recipes import Recipe, change_recipe, find_recipe
 from .report import class_rows, write_report
 from .robustness import robustness
 from .shortcuts import shortcut_audit
+from .style import with_limits
 from .thresholds import choose_threshold
 from .tracking import tracker
 from .trust import trust, trust_table
@@ -153,7 +154,7 @@ def _print_split(metrics, split):
     if len(metrics["splits"][split]["confusion"]["classes"]) > 2:
         print(class_rows(metrics, split).to_string(index=False))
 
-# %% ../nbs/07_run.ipynb #54f5dc05
+# %% ../nbs/07_run.ipynb #937f13b4
 def report_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # The data folder it was made from
@@ -170,12 +171,12 @@ def report_run(
         )
         _print_split(metrics, split)
     for row in metrics["localisation"] or ():
-        interval = f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        interval = with_limits(row["value"], row["low"], row["high"])
         print(f"map and lesion, {row['images']} images: {row['map']}: {row['measure']} {interval}")
     print(f"\n{finished.credit}\n{DISCLAIMER}\nreport: {report}")
     return Path(folder)
 
-# %% ../nbs/07_run.ipynb #3437d276
+# %% ../nbs/07_run.ipynb #5d607b28
 def evaluate_run(
     folder: str | Path,  # A run folder, or a CSV of predictions
     rule: str | None = None,  # How to choose the threshold on validation: see `choose_threshold`; None: the run's own
@@ -185,7 +186,7 @@ def evaluate_run(
     preds = read_predictions(folder / "predictions.csv" if folder.is_dir() else folder)
     chosen_on, threshold = preds[preds.split == "valid"], None
     if folder.is_dir():
-        chosen_on = pd.concat([chosen_on, pd.read_csv(folder / "perturbed.csv", dtype={"patient": str})])
+        chosen_on = pd.concat([chosen_on, read_predictions(folder / "perturbed.csv")])
         threshold = load_card(folder)["threshold"]
     if rule is not None or threshold is None:
         rule = rule or "youden"

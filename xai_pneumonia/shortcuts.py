@@ -6,7 +6,7 @@
 __all__ = ['MANIPULATIONS', 'MARGINS', 'MIN_PATIENTS', 'lung_region', 'manipulate', 'plot_manipulations', 'shortcut_audit',
            'plot_shortcuts']
 
-# %% ../nbs/shortcuts.ipynb #28047ea2
+# %% ../nbs/shortcuts.ipynb #d19057ee
 from collections.abc import Callable
 from itertools import islice
 
@@ -20,7 +20,7 @@ from .bundle import Bundle, predict
 from .compare import auroc_difference
 from .core import InputError
 from .eda import ring_mask
-from .evaluate import auroc_covariance, wilson
+from .evaluate import auroc_covariance, auroc_interval, wilson_patients
 from .images import read_image, to_square
 from .phantom import paste_marker
 from .predictions import is_pneumonia, pneumonia_score
@@ -156,21 +156,22 @@ def _mean(values, patients):
     half = t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1) * (by_patient**2).sum()) / len(values)
     return values.mean(), values.mean() - half, values.mean() + half
 
-# %% ../nbs/shortcuts.ipynb #680e385e
+# %% ../nbs/shortcuts.ipynb #6f40c7a7
 def _row(plain, changed, threshold):
     "What a manipulation does to the predictions."
     patients, n = plain.patient.to_numpy(), plain.patient.nunique()
     before, after = pneumonia_score(plain), pneumonia_score(changed)
-    (auroc,), ((variance,),) = auroc_covariance(is_pneumonia(plain), [after], patients)
-    half = 1.96 * np.sqrt(variance)
+    (auroc,), _ = auroc_covariance(is_pneumonia(plain), [after], patients)
+    low, high = auroc_interval(is_pneumonia(plain), after, patients)
+    perfect = np.isnan(low)  # `MIN_PATIENTS` see to it that this is not by chance
     apart = auroc_difference(changed, plain)
     moved = (before >= threshold) != (after >= threshold)
     change, change_low, change_high = _mean(after - before, patients)
-    changed_low, changed_high = wilson(moved.mean() * n, n)
+    changed_low, changed_high = wilson_patients(moved.mean(), n)
     return {
         "auroc": auroc,
-        "auroc_low": max(0.0, auroc - half),
-        "auroc_high": min(1.0, auroc + half),
+        "auroc_low": auroc if perfect else low,
+        "auroc_high": auroc if perfect else high,
         "difference": apart["difference"],
         "difference_low": apart["low"],
         "difference_high": apart["high"],

@@ -397,7 +397,7 @@ class Run:
         "The line that belongs below its figures."
         return self.environment["data"]["credit"]
 
-# %% ../nbs/02_train.ipynb #541d787f
+# %% ../nbs/02_train.ipynb #d184959c
 def read_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # The data folder or CSV it was made from
@@ -413,7 +413,7 @@ def read_run(
     root = image_root(root)
     manifest = read_csv(folder / "manifest.csv", root)
     predictions = read_predictions(folder / "predictions.csv")
-    perturbed = pd.read_csv(folder / "perturbed.csv", dtype={"patient": str})  # an image has several rows in it
+    perturbed = read_predictions(folder / "perturbed.csv")
     for table in (predictions, perturbed):
         table["path"] = [str(root / p) for p in table.path]
     environment = json.loads((folder / names[0]).read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMPARED', 'Subject', 'choose_images', 'explainer', 'trust', 'localisation', 'trust_table', 'plot_trust']
 
-# %% ../nbs/trust.ipynb #a3d94779
+# %% ../nbs/trust.ipynb #22654d40
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from xai_pneumonia.localise import (
 from .sanity import agreement, change_correlation, random_pairs, randomisation_test, randomisation_verdict
 from .sanity import maps_of, stability
 from .shortcuts import lung_region
+from .style import with_limits
 from .thresholds import decisions
 
 if TYPE_CHECKING:
@@ -301,15 +302,13 @@ def _controls(subject, cells, seed):
     "Maps that know nothing of the model; the mean mask only where masks are known."
     return control_maps(subject.images, subject.masks, subject.patients, cells, seed)
 
-# %% ../nbs/trust.ipynb #87e41715
+# %% ../nbs/trust.ipynb #82425b5d
 def trust_table(
     table: pd.DataFrame,  # As `trust` gives it
 ) -> pd.DataFrame:  # A row for each map, methods first; a column for each measure: value, interval and verdict as text
     "The figures of every map side by side."
     text = [
-        f"{r.value:.3f}"
-        + (f" ({r.low:.3f} to {r.high:.3f})" if r.low == r.low else "")
-        + (f" {r.verdict}" if isinstance(r.verdict, str) else "")
+        with_limits(r.value, r.low, r.high) + (f" {r.verdict}" if isinstance(r.verdict, str) else "")
         for r in table.itertuples()
     ]
     cells = table.assign(text=text, measure=table.question + ": " + table.measure)
