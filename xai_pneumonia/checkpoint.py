@@ -204,7 +204,7 @@ def _save(self: Checkpoint):
             f"checkpoint {self.file} cannot be written ({e.strerror}); mend that, then continue with --resume"
         ) from e
 
-# %% ../nbs/checkpoint.ipynb #3e3c5339
+# %% ../nbs/checkpoint.ipynb #50a5ac40
 @patch
 def before_fit(self: Checkpoint):
     self.first = self.done
@@ -213,7 +213,7 @@ def before_fit(self: Checkpoint):
     if self.done:
         _set_optimizer(self.learn.opt, self.loaded["optimizer"])
         vars(self.recorder.smooth_loss).update(self.loaded["smooth_loss"])
-        self.logger, self.learn.logger = self.learn.logger, noop
+        self.silenced, self.learn.logger = self.learn.logger, noop
     set_random_states(self.loaded["random"], self.dls.train)
     self.loaded = None
 
@@ -223,7 +223,7 @@ def before_epoch(self: Checkpoint):
     if self.epoch < self.first:
         raise CancelEpochException
     if self.first and self.epoch == self.first:
-        self.learn.logger = self.logger
+        self.learn.logger = self.silenced
 
 # %% ../nbs/checkpoint.ipynb #427190a3
 @patch
