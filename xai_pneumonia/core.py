@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PAGE_STYLE', 'InputError', 'one_line', 'read_table', 'naming', 'whole_file', 'check_new_folder', 'whole_folder',
-           'cache_folder', 'sha256', 'seed_everything', 'in_threads']
+           'alone', 'cache_folder', 'sha256', 'seed_everything', 'in_threads']
 
-# %% ../nbs/core.ipynb #7d0e197b
+# %% ../nbs/core.ipynb #78b06825
 import errno
 import hashlib
 import os
@@ -17,7 +17,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,6 +113,37 @@ def whole_folder(
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+# %% ../nbs/core.ipynb #6bab321a
+def _held(file) -> bool:
+    "Lock an open file for this process; the system lets go when it ends, in whatever way. False: another has it."
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def alone(
+    path: str | Path,  # A file or folder that the block makes; while it does, `.NAME.lock` lies beside it
+):
+    "Raise `InputError` if another process is in such a block for the same path."
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mark = path.with_name(f".{path.name}.lock")
+    with open(mark, "wb") as file:
+        if not _held(file):
+            raise InputError(f"{path} is being written by another process; wait for it, or name another place")
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file
+                mark.unlink()
 
 # %% ../nbs/core.ipynb #c08a347c
 def cache_folder() -> Path:  # `$XDG_CACHE_HOME/xai_pneumonia`, by default ~/.cache/xai_pneumonia; may not exist yet

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BACKENDS', 'Paths', 'decide', 'Model', 'load', 'predict_files']
 
-# %% ../nbs/05_predict.ipynb #58f12452
+# %% ../nbs/05_predict.ipynb #6adec5d1
 import json
 import os
 import tempfile
@@ -24,7 +24,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from .bundle import Bundle, load_bundle
-from .core import InputError, naming, one_line, sha256, whole_file
+from .core import InputError, alone, naming, one_line, sha256, whole_file
 from .data import DISCLAIMER
 from .decide import conformal_sets
 from .export import onnx_session, to_onnx
@@ -234,19 +234,7 @@ def load(
     "A trained model, ready for files."
     return Model(load_bundle(folder))
 
-# %% ../nbs/05_predict.ipynb #21369c68
-def _lock(file: BinaryIO, out: Path):
-    "Keep other processes from writing; the system gives the lock back when this process ends, in whatever way."
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-        raise InputError(f"{out} is being written by another process; wait for it, or name another --out") from e
-
-
+# %% ../nbs/05_predict.ipynb #82282007
 def _written(file: BinaryIO, header: str) -> pd.DataFrame:
     "`path` and `status` of the rows that are there; what follows the last whole line is cut off."
     file.seek(0)
@@ -306,7 +294,7 @@ def _settings(bundle, backend, maps, shard):
     fixed = {"model": bundle.card["sha256"], **decision, "library": library}
     return fixed | {"backend": backend, "maps": bool(maps), "shard": shard}
 
-# %% ../nbs/05_predict.ipynb #6cde4d50
+# %% ../nbs/05_predict.ipynb #aa19a6e0
 def predict_files(
     bundle: Bundle,  # A trained model, from `load_bundle`
     paths: str | Path | Iterable[str | Path],  # What `find_inputs` takes
@@ -325,19 +313,15 @@ def predict_files(
     settings, side = _settings(bundle, backend, maps, shard), out.with_suffix(".json")
     files = [f for f in find_inputs(paths) if not maps or Path(os.path.abspath(maps)) not in f.absolute().parents]
     files = files[i - 1 :: n]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _check_settings(out, side, settings)
-    with naming(out), open(out, "a+b") as file:
-        _lock(file, out)
-        there = _written(file, ",".join(_columns(bundle, bool(maps))) + "\n")
-        counts, known = there.status.value_counts(), set(there.path)
-        rest = [f for f in files if one_line(f) not in known]
-        for table in _tables(bundle, rest, backend, maps, workers):
-            _append(file, table.to_csv(index=False, header=False, lineterminator="\n"))
-            counts = counts.add(table.status.value_counts(), fill_value=0)
-    scored, refused = (int(counts.get(status, 0)) for status in ("scored", "refused"))
-    return _note(
-        side,
-        settings,
-        {"complete": True, "files": scored + refused, "scored": scored, "refused": refused, "out": out.name},
-    )
+    with alone(out):
+        _check_settings(out, side, settings)
+        with naming(out), open(out, "a+b") as file:
+            there = _written(file, ",".join(_columns(bundle, bool(maps))) + "\n")
+            counts, known = there.status.value_counts(), set(there.path)
+            rest = [f for f in files if one_line(f) not in known]
+            for table in _tables(bundle, rest, backend, maps, workers):
+                _append(file, table.to_csv(index=False, header=False, lineterminator="\n"))
+                counts = counts.add(table.status.value_counts(), fill_value=0)
+        scored, refused = (int(counts.get(status, 0)) for status in ("scored", "refused"))
+        counted = {"files": scored + refused, "scored": scored, "refused": refused, "out": out.name}
+        return _note(side, settings, {"complete": True} | counted)

@@ -7,13 +7,14 @@ __all__ = ['OPTIMIZERS', 'FixBatchNorm', 'WeightedCrossEntropy', 'auroc', 'make_
            'plot_learning_rates', 'checkpoint_file', 'data_card', 'write_run', 'train_run', 'Run', 'read_run',
            'example_run']
 
-# %% ../nbs/02_train.ipynb #bdb61825
+# %% ../nbs/02_train.ipynb #d8907ec3
 import hashlib
 import json
 import os
 import platform
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -36,12 +37,12 @@ from fastai.vision.learner import vision_learner
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-# %% ../nbs/02_train.ipynb #f4b86647
+# %% ../nbs/02_train.ipynb #a5f4c96d
 from .audit import audit, fingerprint, inspect_images
 from .bundle import Bundle, fit_decision, make_bundle, predict, save_bundle
 from .calibrate import calibrate
 from .checkpoint import COLUMNS, Checkpoint
-from .core import InputError, cache_folder, check_new_folder, seed_everything, sha256, whole_folder
+from .core import InputError, alone, cache_folder, check_new_folder, seed_everything, sha256, whole_folder
 from .data import TASKS, credit, find_data, image_root, is_synthetic, make_dls
 from .data import read_csv, read_kermany, relative_paths, split_patients, write_manifest
 from .devices import Bf16, autocast, is_first, shared
@@ -345,7 +346,7 @@ def write_run(
     relative_paths(predictions, image_root(root)).to_csv(folder / "predictions.csv", index=False)
     relative_paths(perturbed, image_root(root)).to_csv(folder / "perturbed.csv", index=False)
 
-# %% ../nbs/02_train.ipynb #f6820483
+# %% ../nbs/02_train.ipynb #6b7303d5
 def train_run(
     root: str | Path,  # The data folder or CSV
     manifest: pd.DataFrame,  # Its manifest, split into train, valid and test
@@ -356,24 +357,29 @@ def train_run(
     cbs: list = (),  # More fastai callbacks
 ) -> Path:  # The run folder, whole; of several processes the first alone writes it
     "Train, predict validation and test, fit calibration and thresholds on validation, and save it all."
-    file = checkpoint_file(check_new_folder(out))
-    if file.exists() and not resume:
-        raise InputError(f"{file} is of an unfinished training; continue it with --resume, or remove it")
-    data = data_card(root, manifest, images)
+    out = check_new_folder(out)
+    file, data = checkpoint_file(out), data_card(root, manifest, images)
+    with alone(out) if is_first() else nullcontext():
+        if file.exists() and not resume:
+            raise InputError(f"{file} is of an unfinished training; continue it with --resume, or remove it")
+        learn, history, origin = _fit_or_say(manifest, recipe, file, data["fingerprint"], cbs)
+        if is_first():
+            bundle = make_bundle(learn.model, recipe, origin, data)
+            predictions = predict(bundle, manifest[manifest.split != "train"])
+            perturbed = predict_perturbed(bundle, manifest[manifest.split == "valid"])
+            with whole_folder(out) as folder:
+                write_run(root, manifest, images, recipe, bundle, predictions, perturbed, history, folder)
+            file.unlink(missing_ok=True)
+    return out
+
+
+def _fit_or_say(manifest, recipe, file, fingerprint, cbs):
+    "`fit`; who interrupts it is told what was kept."
     try:
-        learn, history, origin = fit(manifest, recipe, file, data["fingerprint"], cbs)
+        return fit(manifest, recipe, file, fingerprint, cbs)
     except KeyboardInterrupt:
         kept = "continue by the same command with --resume" if file.exists() else "no epoch had ended, nothing was kept"
         raise KeyboardInterrupt(f"training stopped; {kept}") from None
-    if not is_first():
-        return Path(out)
-    bundle = make_bundle(learn.model, recipe, origin, data)
-    predictions = predict(bundle, manifest[manifest.split != "train"])
-    perturbed = predict_perturbed(bundle, manifest[manifest.split == "valid"])
-    with whole_folder(out) as folder:
-        write_run(root, manifest, images, recipe, bundle, predictions, perturbed, history, folder)
-    file.unlink(missing_ok=True)
-    return Path(out)
 
 # %% ../nbs/02_train.ipynb #f0c032f5
 @dataclass(frozen=True)
