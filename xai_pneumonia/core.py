@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PAGE_STYLE', 'InputError', 'one_line', 'read_table', 'naming', 'whole_file', 'check_new_folder', 'whole_folder',
-           'alone', 'cache_folder', 'sha256', 'seed_everything', 'in_threads']
+           'alone', 'sweep', 'cache_folder', 'sha256', 'seed_everything', 'in_threads']
 
 # %% ../nbs/core.ipynb #78b06825
 import errno
@@ -144,6 +144,20 @@ def alone(
         finally:
             with suppress(OSError):  # Windows removes no open file
                 mark.unlink()
+
+# %% ../nbs/core.ipynb #23250c65
+def sweep(
+    path: str | Path,  # What `whole_file` or `whole_folder` was to make when the process was killed
+):
+    "Remove what is left of it. Only for who is `alone` with it: what another process writes looks the same."
+    path = Path(path)
+    file = rf"\.{re.escape(path.stem)}\.[0-9a-f]{{32}}\.part{re.escape(path.suffix)}"
+    folder = rf"\.{re.escape(path.name)}\.\w{{8}}\.part"
+    for left in list(path.parent.iterdir()):
+        if re.fullmatch(file, left.name):
+            left.unlink()
+        elif re.fullmatch(folder, left.name):
+            shutil.rmtree(left)
 
 # %% ../nbs/core.ipynb #c08a347c
 def cache_folder() -> Path:  # `$XDG_CACHE_HOME/xai_pneumonia`, by default ~/.cache/xai_pneumonia; may not exist yet

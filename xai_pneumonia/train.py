@@ -37,12 +37,13 @@ from fastai.vision.learner import vision_learner
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-# %% ../nbs/02_train.ipynb #a5f4c96d
+# %% ../nbs/02_train.ipynb #fdcc47a9
 from .audit import audit, fingerprint, inspect_images
 from .bundle import Bundle, fit_decision, make_bundle, predict, save_bundle
 from .calibrate import calibrate
 from .checkpoint import COLUMNS, Checkpoint
-from .core import InputError, alone, cache_folder, check_new_folder, seed_everything, sha256, whole_folder
+from .core import InputError, alone, cache_folder, check_new_folder, seed_everything, sha256, sweep
+from .core import whole_folder
 from .data import TASKS, credit, find_data, image_root, is_synthetic, make_dls
 from .data import read_csv, read_kermany, relative_paths, split_patients, write_manifest
 from .devices import Bf16, autocast, is_first, shared
@@ -346,7 +347,7 @@ def write_run(
     relative_paths(predictions, image_root(root)).to_csv(folder / "predictions.csv", index=False)
     relative_paths(perturbed, image_root(root)).to_csv(folder / "perturbed.csv", index=False)
 
-# %% ../nbs/02_train.ipynb #6b7303d5
+# %% ../nbs/02_train.ipynb #7002707c
 def train_run(
     root: str | Path,  # The data folder or CSV
     manifest: pd.DataFrame,  # Its manifest, split into train, valid and test
@@ -362,6 +363,9 @@ def train_run(
     with alone(out) if is_first() else nullcontext():
         if file.exists() and not resume:
             raise InputError(f"{file} is of an unfinished training; continue it with --resume, or remove it")
+        if is_first():
+            sweep(out)
+            sweep(file)
         learn, history, origin = _fit_or_say(manifest, recipe, file, data["fingerprint"], cbs)
         if is_first():
             bundle = make_bundle(learn.model, recipe, origin, data)
