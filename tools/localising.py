@@ -27,7 +27,6 @@ from torch.nn.functional import adaptive_avg_pool2d
 from xai_pneumonia.bundle import fit_decision, load_bundle, make_bundle, predict, save_bundle
 from xai_pneumonia.core import whole_folder
 from xai_pneumonia.data import read_csv, read_kermany
-from xai_pneumonia.evaluate import patient_weights
 from xai_pneumonia.gradcam import explain, scale_maps
 from xai_pneumonia.images import read_image, to_square
 from xai_pneumonia.localise import control_maps, has_truth, localisation_metrics, truth_masks
@@ -38,6 +37,7 @@ from xai_pneumonia.recipes import RECIPES, change_recipe
 from xai_pneumonia.run import prepare
 from xai_pneumonia.shortcuts import lung_region
 from xai_pneumonia.train import fit
+from xai_pneumonia.trust import limits, patient_means
 
 TABLE = Path(__file__).parent.parent / "results" / "localising.csv"
 SEEDS = (1, 2, 3)
@@ -180,11 +180,10 @@ def placed(of, images, maps):
     "Localisation, mean over images and 95 % interval over patients; the names begin with `of`."
     _, rows, masks = lesions(images)
     each, found = localisation_metrics(maps, masks), {}
-    weights = np.concatenate(list(patient_weights(rows.patient.to_numpy(), 2000, 0)))
-    for measure in MEASURES:
-        known = each[measure].notna().to_numpy()
-        low, high = np.quantile(weights @ each[measure].fillna(0).to_numpy() / (weights @ known), [0.025, 0.975])
-        found |= {f"{of}_{measure}": each[measure].mean(), f"{of}_{measure}_low": low, f"{of}_{measure}_high": high}
+    means, boot = patient_means(each[list(MEASURES)].to_numpy().T, rows.patient.to_numpy())
+    for i, measure in enumerate(MEASURES):
+        low, high = limits(boot[:, i])
+        found |= {f"{of}_{measure}": means[i], f"{of}_{measure}_low": low, f"{of}_{measure}_high": high}
     return found
 
 

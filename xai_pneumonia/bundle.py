@@ -156,7 +156,7 @@ def _fault(card):
     if card["format"] >= 4 and card.get("card_sha256") != _card_hash(card):
         return "it was changed after it had been written"
 
-# %% ../nbs/bundle.ipynb #f8dd349a
+# %% ../nbs/bundle.ipynb #b523dc5e
 def load_card(
     folder: str | Path,  # A run folder, or any folder with model.safetensors and model.json
 ) -> dict:  # Raises `InputError` if it is missing, damaged, changed, or of a later format
@@ -170,7 +170,7 @@ def load_card(
         later = card["format"] > BUNDLE_FORMAT
         fault = None if later else _fault(card)
     except Exception as e:  # a card can be wrong in more ways than we can think of
-        fault, later = " ".join(repr(e).split()), False
+        fault, later = repr(e), False
     if later:
         raise InputError(
             f"{path} has format {card['format']}, this version reads up to {BUNDLE_FORMAT}; update xai-pneumonia"

@@ -13,7 +13,7 @@ import warnings
 
 import click
 
-# %% ../nbs/08_cli.ipynb #9e2945ba
+# %% ../nbs/08_cli.ipynb #855fc21e
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _NO_WAY = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 
@@ -29,7 +29,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except InputError as e:
-            click.echo(f"xai-pneumonia: error: {' '.join(str(e).split())}", err=True)
+            click.echo(f"xai-pneumonia: error: {e}", err=True)
             sys.exit(2)
         except OSError as e:
             if e.errno not in _NO_ROOM | _NO_WAY:

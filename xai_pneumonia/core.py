@@ -114,18 +114,18 @@ def whole_folder(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
-# %% ../nbs/core.ipynb #6bab321a
-def _held(file) -> bool:
-    "Lock an open file for this process; the system lets go when it ends, in whatever way. False: another has it."
+# %% ../nbs/core.ipynb #38f8b25e
+def _held(file, mark: Path) -> bool:
+    "Lock the open file `mark` for this process; the system lets go when it ends, in whatever way. False: another has it."
     try:
         import fcntl
     except ImportError:  # Windows
         return True
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return os.path.samestat(os.fstat(file.fileno()), mark.stat())  # not one that its holder has just removed
+    except (BlockingIOError, FileNotFoundError):
         return False
-    return True
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def alone(
     path.parent.mkdir(parents=True, exist_ok=True)
     mark = path.with_name(f".{path.name}.lock")
     with open(mark, "wb") as file:
-        if not _held(file):
+        if not _held(file, mark):
             raise InputError(f"{path} is being written by another process; wait for it, or name another place")
         try:
             yield

@@ -127,7 +127,7 @@ def run_metrics(
         "trust": _trusts(run) or None,
     }
 
-# %% ../nbs/06_report.ipynb #71a8e150
+# %% ../nbs/06_report.ipynb #8f00562d
 @dataclass(frozen=True)
 class Picture:
     "A figure of the report."
@@ -139,10 +139,10 @@ class Picture:
 
 def _interval(row, name, share=True):
     "k/n or the value, and the interval, of one metric of a row with name_value, name_k, …"
-    value, limits = row.get(f"{name}_value"), (row.get(f"{name}_low"), row.get(f"{name}_high"))
-    if value is None or not share:
-        return "" if value is None else with_limits(value, *limits)
-    return with_limits(f"{row[f'{name}_k']:.0f}/{row[f'{name}_n']:.0f}", *limits, "{:.1%}".format)
+    value, k, n, low, high = (row.get(f"{name}_{part}") for part in ("value", "k", "n", "low", "high"))
+    if value is None:
+        return ""
+    return with_limits(f"{k:.0f}/{n:.0f}", low, high, "{:.1%}".format) if share else with_limits(value, low, high)
 
 # %% ../nbs/06_report.ipynb #d69d3871
 def data_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:

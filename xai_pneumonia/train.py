@@ -347,7 +347,7 @@ def write_run(
     relative_paths(predictions, image_root(root)).to_csv(folder / "predictions.csv", index=False)
     relative_paths(perturbed, image_root(root)).to_csv(folder / "perturbed.csv", index=False)
 
-# %% ../nbs/02_train.ipynb #7002707c
+# %% ../nbs/02_train.ipynb #8f6a49ef
 def train_run(
     root: str | Path,  # The data folder or CSV
     manifest: pd.DataFrame,  # Its manifest, split into train, valid and test
@@ -358,9 +358,9 @@ def train_run(
     cbs: list = (),  # More fastai callbacks
 ) -> Path:  # The run folder, whole; of several processes the first alone writes it
     "Train, predict validation and test, fit calibration and thresholds on validation, and save it all."
-    out = check_new_folder(out)
-    file, data = checkpoint_file(out), data_card(root, manifest, images)
+    out, file, data = Path(out), checkpoint_file(out), data_card(root, manifest, images)
     with alone(out) if is_first() else nullcontext():
+        check_new_folder(out)
         if file.exists() and not resume:
             raise InputError(f"{file} is of an unfinished training; continue it with --resume, or remove it")
         if is_first():
