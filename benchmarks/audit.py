@@ -13,9 +13,9 @@ from pathlib import Path
 from PIL import Image, ImageOps
 from side_by_side import compared, main, some
 
-from xai_pneumonia.audit import inspect_images, write_audit
-from xai_pneumonia.data import read_data
-from xai_pneumonia.images import read_image
+from xai_pneumonia.sources.audit import inspect_images, write_audit
+from xai_pneumonia.sources.images import read_image
+from xai_pneumonia.sources.readers import read_data
 
 IMAGES, STEPS = 400, {"1x": 16, "4x": 4, "16x": 1}  # of sixteen times IMAGES files, one in so many is audited
 STATUS = Path("/proc/self/status")

@@ -10,8 +10,8 @@ import pandas as pd
 from side_by_side import main, side_by_side
 from sklearn import metrics as sk
 
-from xai_pneumonia.evaluate import bootstrap
-from xai_pneumonia.predictions import is_pneumonia, pneumonia_score
+from xai_pneumonia.stats.metrics import bootstrap
+from xai_pneumonia.stats.predictions import is_pneumonia, pneumonia_score
 
 RESAMPLES = 200
 

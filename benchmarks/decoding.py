@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from side_by_side import main, side_by_side, some
 
-from xai_pneumonia.images import read_image, square_files, to_square
+from xai_pneumonia.sources.images import read_image, square_files, to_square
 
 IMAGES, SIZE = 64, 224
 

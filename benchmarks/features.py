@@ -13,9 +13,11 @@ from torch import nn
 from torchvision.models import get_model
 
 from xai_pneumonia.core import seed_everything
-from xai_pneumonia.data import balanced_subset, make_dls, make_loader, read_data, split_patients
-from xai_pneumonia.models import load_backbone, make_model
-from xai_pneumonia.recipes import RECIPES, Recipe
+from xai_pneumonia.data import balanced_subset, make_dls, split_patients
+from xai_pneumonia.model.backbones import load_backbone, make_model
+from xai_pneumonia.model.recipes import RECIPES, Recipe
+from xai_pneumonia.sources.images import make_loader
+from xai_pneumonia.sources.readers import read_data
 from xai_pneumonia.train import fit
 
 BACKBONE, TRAIN, VALID, EPOCHS = "mobilenet_v2", 64, 16, 10

@@ -12,9 +12,9 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from side_by_side import main, settled, side_by_side, some
 from torchvision.models import get_model
 
-from xai_pneumonia.cam import class_activation_maps, scale_maps
-from xai_pneumonia.data import make_loader
-from xai_pneumonia.models import make_model
+from xai_pneumonia.explain.cam import class_activation_maps, scale_maps
+from xai_pneumonia.model.backbones import make_model
+from xai_pneumonia.sources.images import make_loader
 
 IMAGES, SIZE = 16, 224
 NETWORKS = {"resnet18": "fastai", "densenet121": "fastai", "mobilenet_v2": "linear"}  # with the head

@@ -19,11 +19,11 @@ from side_by_side import main, settled, side_by_side, some
 from torchvision.models import get_model
 
 from xai_pneumonia import predict
-from xai_pneumonia.bundle import Bundle, load_bundle, make_bundle, save_bundle
-from xai_pneumonia.data import make_loader
-from xai_pneumonia.inputs import find_inputs
-from xai_pneumonia.models import make_model
-from xai_pneumonia.recipes import RECIPES
+from xai_pneumonia.model.backbones import make_model
+from xai_pneumonia.model.bundle import Bundle, load_bundle, make_bundle, save_bundle
+from xai_pneumonia.model.recipes import RECIPES
+from xai_pneumonia.sources.images import make_loader
+from xai_pneumonia.sources.inputs import find_inputs
 
 IMAGES, LOOP = 64, 16  # `learn.predict` is asked about so many files only
 

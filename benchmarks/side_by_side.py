@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from xai_pneumonia.data import read_data
-from xai_pneumonia.phantom import phantom_folder
+from xai_pneumonia.sources.phantom import phantom_folder
+from xai_pneumonia.sources.readers import read_data
 
 WIDTH, HEIGHT = 1400, 1100  # about as large as the X-rays of Kermany et al.
 
@@ -91,7 +91,7 @@ def settled(model: nn.Module, x: torch.Tensor) -> nn.Module:
 def arguments(description: str) -> argparse.Namespace:
     "DATA and --rounds."
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", help="what xai_pneumonia.data.read_data takes; default: phantoms")
+    parser.add_argument("data", nargs="?", help="what xai_pneumonia.sources.readers.read_data takes; default: phantoms")
     parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()
 

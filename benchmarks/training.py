@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from xai_pneumonia.data import make_dls
-from xai_pneumonia.recipes import RECIPES
+from xai_pneumonia.model.recipes import RECIPES
 from xai_pneumonia.train import make_learner
 
 IMAGES, BATCH, SIZE, RATE, LOADERS = 64, 16, 224, 1e-4, 1

@@ -77,7 +77,7 @@ def _training(command):
 
 
 def _changes(task, weights, changes):
-    from xai_pneumonia.recipes import parse_change
+    from xai_pneumonia.model.recipes import parse_change
 
     named = {"task": task, "weights": weights}
     return {name: value for name, value in named.items() if value} | dict(map(parse_change, changes))
@@ -124,7 +124,7 @@ def report(folder, data):
 @main.command()
 def recipes():
     "List the recipes, and where each differs from the default one."
-    from xai_pneumonia.recipes import RECIPES, differences
+    from xai_pneumonia.model.recipes import RECIPES, differences
 
     for name, recipe in RECIPES.items():
         click.echo(name)
@@ -162,7 +162,7 @@ def compare(runs, split, out):
     For each pair: the difference of AUROC with its interval (DeLong, patients as clusters), the images that only one
     decides rightly, and p values (AUROC; McNemar) corrected by Holm.
     """
-    from xai_pneumonia.compare import compare_runs
+    from xai_pneumonia.run import compare_runs
     from xai_pneumonia.core import whole_file
 
     table = compare_runs(runs, split)
@@ -261,8 +261,8 @@ def predict(bundle, paths, out, maps, shard, backend, workers):
     BUNDLE is a run folder, or one with model.safetensors and model.json. Every file has a row; one that is not scored
     has the reason. The same command continues a run that was stopped.
     """
-    from xai_pneumonia.bundle import load_bundle
-    from xai_pneumonia.data import DISCLAIMER
+    from xai_pneumonia.model.bundle import load_bundle
+    from xai_pneumonia.style import DISCLAIMER
     from xai_pneumonia.predict import predict_files
 
     done = predict_files(load_bundle(bundle), paths, out, maps, shard, backend, workers)
@@ -279,9 +279,9 @@ def export(bundle, out):
 
     It takes grey squares of 8 bits and gives calibrated probabilities; it is checked against the model itself.
     """
-    from xai_pneumonia.bundle import load_bundle
-    from xai_pneumonia.data import DISCLAIMER
-    from xai_pneumonia.export import to_onnx
+    from xai_pneumonia.model.bundle import load_bundle
+    from xai_pneumonia.style import DISCLAIMER
+    from xai_pneumonia.model.export import to_onnx
 
     click.echo(f"written: {to_onnx(load_bundle(bundle), out)}\n{DISCLAIMER}")
 
@@ -296,7 +296,7 @@ def app(bundle, host, port):
     BUNDLE is a run folder, or one with model.safetensors and model.json. Nothing that is dropped is kept. Needs the
     extra: pip install "xai-pneumonia[app]".
     """
-    from xai_pneumonia.app import serve
+    from xai_pneumonia.pages.app import serve
 
     serve(bundle, host, port)
 
@@ -311,8 +311,9 @@ def audit(data, out, sums, write_sums):
 
     DATA as for `run`. Checksums are in the format of sha256sum; with them, files that changed and still open are found.
     """
-    from xai_pneumonia import audit as a
-    from xai_pneumonia.data import find_data, image_root, read_data
+    from xai_pneumonia.sources import audit as a
+    from xai_pneumonia.data import find_data
+    from xai_pneumonia.sources.readers import image_root, read_data
 
     place = find_data(data)
     manifest, root = read_data(place), image_root(place)
@@ -340,7 +341,8 @@ def split(data, out, valid, folds, seed):
     """
     from pathlib import Path
 
-    from xai_pneumonia.data import find_data, fold_patients, read_data, split_patients, write_manifest
+    from xai_pneumonia.data import find_data, fold_patients, split_patients
+    from xai_pneumonia.sources.readers import read_data, write_manifest
 
     place, out = find_data(data), Path(out)
     manifest = read_data(place)
@@ -365,7 +367,7 @@ def data():
 @click.option("--source", type=click.Choice(["mendeley", "kaggle"]), default="mendeley", show_default=True)
 def download(name, out, source):
     "Download the chest X-rays of Kermany et al. (1.2 GB) into a new folder; a broken download is resumed."
-    from xai_pneumonia.download import download_kermany
+    from xai_pneumonia.sources.download import download_kermany
 
     download_kermany(out, source)
 
@@ -376,6 +378,6 @@ def download(name, out, source):
 @click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
 def phantom(out, images, seed):
     "Make a set of synthetic chest radiographs with lesion masks in the new folder OUT."
-    from xai_pneumonia.phantom import make_phantom
+    from xai_pneumonia.sources.phantom import make_phantom
 
     click.echo(f"synthetic images in {make_phantom(out, n_images=images, seed=seed)}")

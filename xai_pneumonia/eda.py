@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STYLES', 'class_table', 'plot_classes', 'plot_patients', 'plot_samples', 'plot_transformed', 'plot_sizes',
-           'intensities', 'plot_intensities', 'plot_means', 'plot_pairs', 'ring_mask', 'ring_predictions', 'plot_ring',
+           'intensities', 'plot_intensities', 'plot_means', 'plot_pairs', 'ring_predictions', 'plot_ring',
            'image_statistics', 'shift_table', 'plot_shift']
 
 # %% ../nbs/01_eda.ipynb #dab98870
@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from .core import in_threads
 from .data import finest_class
-from .images import read_image, to_square
-from .predictions import SPLITS
+from .sources.images import read_image, ring_mask, to_square
+from .stats.predictions import SPLITS
 
 # %% ../nbs/01_eda.ipynb #b9ee4f67
 STYLES = {  # class: colour and hatching, in every figure
@@ -238,17 +238,6 @@ def plot_pairs(
     return fig
 
 # %% ../nbs/01_eda.ipynb #b69dee49
-def ring_mask(
-    size: int,  # Side of the image, in pixels
-    width: float = 0.125,  # Of the ring, as a share of the side
-) -> np.ndarray:  # (size, size) bool, True on the ring
-    "The border of a square image."
-    inside = np.zeros((size, size), bool)
-    edge = round(size * width)
-    inside[edge : size - edge, edge : size - edge] = True
-    return ~inside
-
-
 def ring_predictions(
     manifest: pd.DataFrame,  # A manifest, split
     size: int = 32,  # Images are squashed to this side first

@@ -17,13 +17,14 @@ import torch
 from fastprogress.fastprogress import progress_bar
 from PIL import Image
 
-from .bundle import Bundle
-from .calibrate import calibrate
-from .cam import class_activation_maps, enlarge, scale_maps
 from .core import InputError, sha256, whole_folder
-from .data import DISCLAIMER, make_loader
-from .predictions import is_pneumonia, pneumonia_score
-from .thresholds import decisions
+from .explain.cam import class_activation_maps, enlarge, scale_maps
+from .model.bundle import Bundle
+from .sources.images import make_loader
+from .stats.calibrate import calibrate
+from .stats.predictions import is_pneumonia, pneumonia_score
+from .stats.thresholds import decisions
+from .style import DISCLAIMER
 
 if TYPE_CHECKING:
     from fastai.interpret import Interpretation

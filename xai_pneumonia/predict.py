@@ -23,16 +23,16 @@ from fastprogress.fastprogress import progress_bar
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from .bundle import Bundle, load_bundle
 from .core import InputError, alone, naming, one_line, sha256, whole_file
-from .data import DISCLAIMER
-from .decide import conformal_sets
-from .export import onnx_session, to_onnx
-from .cam import class_activation_maps, scale_maps
+from .explain.cam import class_activation_maps, scale_maps
 from .gradcam import Explanation, explain, overlays
-from .images import to_square
-from .inputs import find_inputs, screen
-from .thresholds import decisions
+from .model.bundle import Bundle, load_bundle
+from .model.export import onnx_session, to_onnx
+from .sources.images import to_square
+from .sources.inputs import find_inputs, screen
+from .stats.abstain import conformal_sets
+from .stats.thresholds import decisions
+from .style import DISCLAIMER
 
 # %% ../nbs/05_predict.ipynb #e9aaf56d
 _BATCH = 32

@@ -22,41 +22,27 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 # %% ../nbs/06_report.ipynb #64183fba
-from .bundle import Bundle, load_bundle
-from .calibrate import plot_reliability, uncalibrated
-from .checklists import checklist, summary
-from .core import PAGE_STYLE, whole_file
-from .data import DISCLAIMER
-from xai_pneumonia.decide import (
-    aurc,
-    conformal_coverage,
-    plot_decision_curve,
-    plot_risk_coverage,
-    risk_coverage,
-)
+from .core import whole_file
 from .eda import class_table, plot_classes
-from xai_pneumonia.evaluate import (
-    binary_metrics,
-    evaluate,
-    metrics_table,
-    plot_confusion,
-    plot_pr,
-    plot_roc,
-    plot_scores,
-    predictive_values,
-    subgroups,
-    threshold_shift,
-)
+from .evaluate import evaluate, metrics_table, plot_confusion, plot_pr, plot_roc, plot_scores
+from .evaluate import predictive_values, subgroups, threshold_shift
+from .explain.shortcuts import plot_manipulations, plot_shortcuts
+from .explain.trust import localisation, plot_trust, trust_table
 from .gradcam import OUTCOMES, gallery, plot_top_losses, top_losses
-from .images import read_image
-from .model_card import write_model_card
-from .predictions import read_predictions
-from .robustness import plot_robustness
-from .shortcuts import plot_manipulations, plot_shortcuts
-from .style import with_limits
-from .thresholds import decisions
-from .train import Run, plot_history
-from .trust import localisation, plot_trust, trust_table
+from .model.bundle import Bundle, load_bundle
+from .model.perturb import plot_robustness
+from .model.runs import Run
+from .pages.checklists import checklist, summary
+from .pages.model_card import write_model_card
+from .sources.images import read_image
+from .stats.abstain import aurc, conformal_coverage, plot_decision_curve, plot_risk_coverage
+from .stats.abstain import risk_coverage
+from .stats.calibrate import plot_reliability, uncalibrated
+from .stats.metrics import binary_metrics
+from .stats.predictions import read_predictions
+from .stats.thresholds import decisions
+from .style import DISCLAIMER, PAGE_STYLE, with_limits
+from .train import plot_history
 
 # %% ../nbs/06_report.ipynb #69e1a375
 def _rows(table: pd.DataFrame) -> list[dict]:

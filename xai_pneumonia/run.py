@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['prepare', 'choose_recipe', 'train', 'run', 'report_run', 'evaluate_run', 'robustness_run', 'shortcuts_run',
-           'trust_run', 'external_run']
+           'trust_run', 'external_run', 'compare_runs']
 
 # %% ../nbs/07_run.ipynb #55074208
 import json
@@ -13,35 +13,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from .audit import audit, inspect_images
-from .bundle import load_bundle, load_card, predict
-from .core import InputError, check_new_folder, whole_file
-from xai_pneumonia.data import (
-    DISCLAIMER,
-    TASKS,
-    balanced_subset,
-    complete_split,
-    credit,
-    find_data,
-    image_root,
-    is_synthetic,
-    read_data,
-    relative_paths,
-    shuffle_training_labels,
-)
-from .devices import is_first
+from .core import TASKS, InputError, check_new_folder, whole_file
+from .data import balanced_subset, complete_split, find_data, shuffle_training_labels
 from .evaluate import evaluate, metrics_table
-from .folds import train_folds
-from .predictions import check_predictions, read_predictions
-from .recipes import Recipe, change_recipe, find_recipe
+from .explain.shortcuts import shortcut_audit
+from .explain.trust import trust, trust_table
+from .model.bundle import load_bundle, load_card, predict
+from .model.devices import is_first
+from .model.perturb import robustness
+from .model.recipes import Recipe, change_recipe, find_recipe
+from .model.runs import read_run
+from .model.tracking import tracker
 from .report import class_rows, write_report
-from .robustness import robustness
-from .shortcuts import shortcut_audit
-from .style import with_limits
-from .thresholds import choose_threshold
-from .tracking import tracker
-from .trust import trust, trust_table
-from .train import read_run, train_run
+from .sources.audit import audit, inspect_images
+from .sources.readers import credit, image_root, is_synthetic, read_data, relative_paths
+from .stats.compare import compare
+from .stats.predictions import check_predictions, read_predictions
+from .stats.thresholds import choose_threshold
+from .style import DISCLAIMER, with_limits
+from .train import train_folds, train_run
 
 # %% ../nbs/07_run.ipynb #40af759c
 def _step(number, text):
@@ -269,3 +259,18 @@ def external_run(
     _print_split(evaluate(preds, bundle.card["threshold"]), "external")
     print(f"\n{credit(root, manifest)}\n{DISCLAIMER}\nwritten: {file}; xai-pneumonia report puts it into the report")
     return preds
+
+# %% ../nbs/07_run.ipynb #c8ecec96
+def compare_runs(
+    folders: list[str | Path],  # Run folders
+    split: str = "test",  # Which of their images
+) -> pd.DataFrame:  # As `compare` gives it; raises `InputError` for fewer than two runs, or of different images
+    "Every pair of several runs, each at the threshold of its own model."
+    if len(folders) < 2:
+        raise InputError("compare needs two runs or more; name another run folder")
+    models, thresholds = {}, {}
+    for folder in map(Path, folders):
+        table = read_predictions(folder / "predictions.csv")
+        models[str(folder)] = table[table.split == split]
+        thresholds[str(folder)] = load_card(folder)["threshold"]
+    return compare(models, thresholds)

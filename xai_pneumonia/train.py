@@ -4,21 +4,17 @@
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'FixBatchNorm', 'WeightedCrossEntropy', 'auroc', 'make_learner', 'fit', 'plot_history',
-           'plot_learning_rates', 'checkpoint_file', 'data_card', 'write_run', 'train_run', 'Run', 'read_run',
-           'example_run']
+           'plot_learning_rates', 'train_run', 'example_run', 'fold_table', 'train_folds']
 
 # %% ../nbs/02_train.ipynb #d8907ec3
+import ast
 import hashlib
-import json
 import os
-import platform
-import sys
 import tempfile
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 import numpy as np
@@ -38,20 +34,21 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 # %% ../nbs/02_train.ipynb #fdcc47a9
-from .audit import audit, fingerprint, inspect_images
-from .bundle import Bundle, fit_decision, make_bundle, predict, save_bundle
-from .calibrate import calibrate
-from .checkpoint import COLUMNS, Checkpoint
-from .core import InputError, alone, cache_folder, check_new_folder, seed_everything, sha256, sweep
-from .core import whole_folder
-from .data import TASKS, credit, find_data, image_root, is_synthetic, make_dls
-from .data import read_csv, read_kermany, relative_paths, split_patients, write_manifest
-from .devices import Bf16, autocast, is_first, shared
-from .predictions import read_predictions
-from .features import feature_learner, has_few_views
-from .models import FrozenClassifier, load_backbone, make_model, split_groups
-from .perturb import predict_perturbed
-from .recipes import RECIPES, Recipe
+from .core import TASKS, InputError, alone, cache_folder, check_new_folder, seed_everything, sha256
+from .core import sweep, whole_folder
+from .data import find_data, fold_patients, make_dls, split_patients
+from .model.backbones import FrozenClassifier, load_backbone, make_ensemble, make_model, split_groups
+from .model.bundle import load_bundle, make_bundle, predict
+from .model.checkpoint import COLUMNS, Checkpoint
+from .model.devices import Bf16, autocast, is_first, shared
+from .model.features import feature_learner, has_few_views
+from .model.perturb import predict_perturbed
+from .model.recipes import RECIPES, Recipe
+from .model.runs import Run, checkpoint_file, data_card, read_run, write_run
+from .sources.audit import inspect_images
+from .sources.readers import read_kermany
+from .stats.calibrate import uncalibrated
+from .stats.predictions import is_pneumonia, pneumonia_score
 
 # %% ../nbs/02_train.ipynb #12c02bc4
 class FixBatchNorm(Callback):
@@ -269,84 +266,6 @@ def plot_learning_rates(
     ax.legend(frameon=False)
     return fig
 
-# %% ../nbs/02_train.ipynb #67a9d373
-def _peak_memory_gib():
-    "Largest resident memory of this process so far; None where the system does not tell (Windows)."
-    try:
-        import resource
-    except ImportError:
-        return None
-    scale = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30, 2)
-
-
-def _environment(recipe, card, history):
-    "Versions, machine, data and cost of a training; what one needs to compare or repeat it."
-    packages = ("xai-pneumonia", "fastai", "torch", "torchvision", "grad-cam", "numpy", "pandas", "scikit-learn")
-    seconds = history.seconds.sum()
-    return {
-        "data": card["trained_on"],
-        "initial_weights": card["initial_weights"],
-        "seed": recipe.seed,
-        "threshold": card["threshold"],
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
-        "machine": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads",
-        "training_seconds": round(seconds, 1),
-        "training_images_per_second": round(history.images.sum() / seconds, 1),
-        "peak_memory_gib": _peak_memory_gib(),
-    }
-
-
-def checkpoint_file(
-    out: str | Path,  # A run folder that is being made
-) -> Path:
-    "Where its checkpoint lies while the training goes on: beside it."
-    return Path(f"{out}.checkpoint.pt")
-
-# %% ../nbs/02_train.ipynb #651de85f
-def data_card(
-    root: str | Path,  # The data folder or CSV
-    manifest: pd.DataFrame,  # Its manifest, split
-    images: pd.DataFrame,  # `inspect_images(manifest)`
-) -> dict:  # name, synthetic, credit, fingerprint
-    "What a bundle says of the data it was trained on."
-    return {
-        "name": Path(root).resolve().name,
-        "synthetic": is_synthetic(root),
-        "credit": credit(root, manifest),
-        "fingerprint": fingerprint(manifest, images),
-    }
-
-
-def write_run(
-    root: str | Path,  # The data folder or CSV
-    manifest: pd.DataFrame,  # Its manifest, split
-    images: pd.DataFrame,  # `inspect_images(manifest)`
-    recipe: Recipe,  # What was done
-    bundle: Bundle,  # The trained model
-    predictions: pd.DataFrame,  # For validation and test images, uncalibrated
-    perturbed: pd.DataFrame,  # For perturbed validation images, uncalibrated: see `predict_perturbed`
-    history: pd.DataFrame,  # A row an epoch
-    folder: Path,  # Gets the files
-):
-    "Fit calibration and thresholds on validation images as they are and perturbed, and write the files of a run folder."
-    valid = pd.concat([predictions[predictions.split == "valid"], perturbed])
-    bundle = fit_decision(bundle, valid, recipe.calibration)
-    predictions, perturbed = (calibrate(table, bundle.card["calibration"]) for table in (predictions, perturbed))
-    save_bundle(bundle, folder)
-    choices = asdict(recipe) | {"weights": Path(recipe.weights).name}
-    (folder / "recipe.json").write_text(json.dumps(choices, indent=1))
-    (folder / "environment.json").write_text(json.dumps(_environment(recipe, bundle.card, history), indent=1))
-    history.to_csv(folder / "history.csv", index=False)
-    audit(manifest, images).to_csv(folder / "audit.csv", index=False)
-    write_manifest(manifest, folder / "manifest.csv", image_root(root))
-    relative_paths(predictions, image_root(root)).to_csv(folder / "predictions.csv", index=False)
-    relative_paths(perturbed, image_root(root)).to_csv(folder / "perturbed.csv", index=False)
-
 # %% ../nbs/02_train.ipynb #8f6a49ef
 def train_run(
     root: str | Path,  # The data folder or CSV
@@ -385,56 +304,25 @@ def _fit_or_say(manifest, recipe, file, fingerprint, cbs):
         kept = "continue by the same command with --resume" if file.exists() else "no epoch had ended, nothing was kept"
         raise KeyboardInterrupt(f"training stopped; {kept}") from None
 
-# %% ../nbs/02_train.ipynb #f0c032f5
-@dataclass(frozen=True)
-class Run:
-    "A finished run, read back."
-
-    folder: Path  # The run folder
-    environment: dict  # environment.json
-    manifest: pd.DataFrame  # manifest.csv, paths joined with the data folder
-    predictions: pd.DataFrame  # predictions.csv, likewise
-    perturbed: pd.DataFrame  # perturbed.csv, likewise
-    history: pd.DataFrame  # history.csv
-
-    @property
-    def synthetic(self) -> bool:
-        "Was it trained on the phantom?"
-        return self.environment["data"]["synthetic"]
-
-    @property
-    def credit(self) -> str:
-        "The line that belongs below its figures."
-        return self.environment["data"]["credit"]
-
-# %% ../nbs/02_train.ipynb #d184959c
-def read_run(
-    folder: str | Path,  # A run folder
-    root: str | Path,  # The data folder or CSV it was made from
-) -> Run:  # Raises `InputError` if a file is missing, or the images are not in `root`
-    "Read a run folder."
-    folder = Path(folder)
-    names = ("environment.json", "manifest.csv", "predictions.csv", "perturbed.csv", "history.csv")
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise InputError(
-            f"{folder} is not a run folder: it has no {', '.join(missing)}; make one with xai-pneumonia run"
-        )
-    root = image_root(root)
-    manifest = read_csv(folder / "manifest.csv", root)
-    predictions = read_predictions(folder / "predictions.csv")
-    perturbed = read_predictions(folder / "perturbed.csv")
-    for table in (predictions, perturbed):
-        table["path"] = [str(root / p) for p in table.path]
-    environment = json.loads((folder / names[0]).read_text(encoding="utf-8"))
-    return Run(folder, environment, manifest, predictions, perturbed, pd.read_csv(folder / "history.csv"))
-
 # %% ../nbs/02_train.ipynb #e16da204
+def _modules(name, known):
+    "The modules of this library that a module imports, directly or through others, and itself."
+    if name in known or not (spec := find_spec(name)) or not spec.origin:
+        return known
+    known[name] = spec.origin
+    package = name if spec.submodule_search_locations else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            found = resolve_name("." * node.level + (node.module or ""), package)
+            if found.split(".")[0] == package.split(".")[0]:
+                _modules(found, known)
+    return known
+
+
 def _code_hash():
-    "Hash of the source files that determine what a phantom run contains."
-    folder = Path(find_spec("xai_pneumonia").origin).parent  # `__file__` is not known in a notebook
-    names = "core images audit augment data predictions thresholds calibrate decide phantom recipes models bundle perturb checkpoint features devices train"
-    return hashlib.sha256("".join(sha256(folder / f"{name}.py") for name in names.split()).encode()).hexdigest()[:16]
+    "Hash of the source files that determine what a phantom run contains: all that a training imports."
+    files = sorted(_modules("xai_pneumonia.train", {}).items())
+    return hashlib.sha256("".join(name + sha256(file) for name, file in files).encode()).hexdigest()[:16]
 
 
 def example_run(
@@ -443,7 +331,7 @@ def example_run(
     "A finished run for demonstrations and tests."
     if named := os.environ.get("XAI_PNEUMONIA_RUN"):
         return read_run(named, find_data())
-    from xai_pneumonia.phantom import phantom_folder
+    from xai_pneumonia.sources.phantom import phantom_folder
 
     root = phantom_folder()
     key = hashlib.sha256(f"{recipe} {version('torch')} {_code_hash()}".encode()).hexdigest()[:16]
@@ -455,3 +343,60 @@ def example_run(
             if not folder.exists():
                 os.replace(made, folder)
     return read_run(folder, root)
+
+# %% ../nbs/02_train.ipynb #d565edb8
+def fold_table(
+    runs: list,  # Runs of the folds, as `read_run` gives them
+) -> pd.DataFrame:  # A row a fold, then `mean` and `sd`
+    "What each fold reached on its validation images, at a threshold of one half."
+    rows = []
+    for run in runs:
+        valid = run.predictions[run.predictions.split == "valid"]
+        kept = run.history[run.history.kept].iloc[-1]
+        right = (pneumonia_score(valid) >= 0.5) == is_pneumonia(valid)
+        figures = {"images": len(valid), "patients": valid.patient.nunique(), "epochs": len(run.history)}
+        figures |= {"valid_loss": kept.valid_loss, "auroc": kept.auroc, "accuracy": right.mean()}
+        rows.append(figures)
+    table = pd.DataFrame(rows, index=[f"fold{i}" for i in range(1, len(runs) + 1)])
+    return pd.concat([table, table.agg(["mean", "std"]).rename(index={"std": "sd"})]).rename_axis("fold")
+
+# %% ../nbs/02_train.ipynb #6d217f55
+def train_folds(
+    root: str | Path,  # The data folder or CSV
+    manifest: pd.DataFrame,  # Its manifest; the test set stays, train and validation are dealt anew
+    images: pd.DataFrame,  # `inspect_images(manifest)`
+    recipe: Recipe,  # What to do in each fold; its `seed` deals the patients
+    k: int,  # How many folds, at least 2
+    out: str | Path,  # The run folder to make; must not exist, or be empty
+    resume: bool = False,  # Continue an earlier call that was interrupted: finished folds are kept
+    cbs: list = (),  # More fastai callbacks, for each fold
+) -> Path:  # The run folder of the ensemble; `folds/` in it holds those of its members
+    "k-fold cross-validation by patient, and the ensemble of its models."
+    out = check_new_folder(out)
+    work = out.with_name(f"{out.name}.folds")
+    if work.exists() and not resume:
+        raise InputError(f"{work} is of an unfinished cross-validation; continue it with --resume, or remove it")
+    for i, part in enumerate(fold_patients(manifest, k, recipe.seed), start=1):
+        print(f"fold {i} of {k}", flush=True)
+        if not (work / f"fold{i}").exists():
+            train_run(root, part, images, recipe, work / f"fold{i}", resume, cbs)
+    if is_first():
+        runs = [read_run(work / f"fold{i}", root) for i in range(1, k + 1)]
+        with whole_folder(out) as folder:
+            _write_ensemble(root, manifest, images, recipe, runs, folder)
+            os.replace(work, folder / "folds")
+    return out
+
+
+def _write_ensemble(root, manifest, images, recipe, runs, folder):
+    bundles = [load_bundle(run.folder) for run in runs]
+    model = make_ensemble([bundle.model for bundle in bundles])
+    asked = manifest.assign(split=manifest.split.replace("train", "valid"))  # each by a model that has not seen it
+    data, origin = data_card(root, asked, images), bundles[0].card["initial_weights"]
+    bundle = make_bundle(model, recipe, origin, data, len(bundles))
+    unseen = [uncalibrated(run.predictions[run.predictions.split == "valid"]) for run in runs]
+    predictions = pd.concat([*unseen, predict(bundle, asked[asked.split == "test"])], ignore_index=True)
+    perturbed = pd.concat([uncalibrated(run.perturbed) for run in runs], ignore_index=True)
+    history = pd.concat([run.history.assign(fold=i) for i, run in enumerate(runs, start=1)], ignore_index=True)
+    write_run(root, asked, images, recipe, bundle, predictions, perturbed, history, folder)
+    fold_table(runs).to_csv(folder / "folds.csv")
