@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 from side_by_side import compared, main, some
 
-from xai_pneumonia.sources.audit import inspect_images, write_audit
+from xai_pneumonia.sources.audit import write_audit
 from xai_pneumonia.sources.images import read_image
 from xai_pneumonia.sources.readers import read_data
 
@@ -48,7 +48,7 @@ def cost(folder: str, step: int) -> dict:
 
     def work(rows):
         with tempfile.TemporaryDirectory() as out:
-            write_audit(folder, rows, inspect_images(rows), out)
+            write_audit(folder, rows, out)
 
     work(manifest.iloc[:: len(manifest) // 8])  # imports what it needs
     rows = manifest.sample(frac=1 / step, random_state=0)

@@ -154,7 +154,7 @@ def trained(variant, recipe, data, out):
 
     with patch("xai_pneumonia.train.make_model", make), patch("xai_pneumonia.model.bundle.make_model", make):
         if not out.exists():
-            manifest = prepare(data, recipe)[0]
+            manifest = prepare(data, recipe)
             penalties = [OnMaps(*variant.penalty)] if variant.penalty else []
             unfinished = out.with_name(f"{out.name}.checkpoint.pt")
             learn, history, origin = fit(manifest, recipe, unfinished, cbs=penalties)
@@ -245,7 +245,7 @@ def real(file, data, weights, folder):
     for name, variant in REAL_VARIANTS.items():
         recipe = change_recipe(RECIPES["default"], {"weights": weights, "precision": "bf16"} | variant.fields)
         bundle = trained(variant, recipe, data, Path(folder) / name.replace(" ", "_"))
-        manifest = prepare(data, recipe)[0]
+        manifest = prepare(data, recipe)
         valid = manifest[manifest.split == "valid"]
         p, y = 1 - predict(bundle, valid).p_NORMAL, valid.label != "NORMAL"
         accuracy = {"valid_auroc": roc_auc_score(y, p), "valid_log_loss": log_loss(y, p)}

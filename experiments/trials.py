@@ -76,9 +76,9 @@ def main(data, weights, folder):
             recipe = change_recipe(RECIPES["flagship"], {"weights": weights, "seed": seed} | COMMON | changes)
             out = Path(folder) / f"{name.replace(' ', '_')}-{seed}"
             if not out.exists():
-                manifest, images = prepare(data, recipe)
+                manifest = prepare(data, recipe)
                 kept = manifest.split != "test"
-                train_run(data, manifest[kept], images[kept], recipe, out, resume=True)
+                train_run(data, manifest[kept], recipe, out, resume=True)
             run = read_run(out, data)
             tables = {name: (uncalibrated(run.predictions), uncalibrated(run.perturbed))}
             if name == "flagship":

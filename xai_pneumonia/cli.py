@@ -317,13 +317,13 @@ def audit(data, out, sums, write_sums):
 
     place = find_data(data)
     manifest, root = read_data(place), image_root(place)
-    images = a.inspect_images(manifest)
-    changes = a.check_sums(root, manifest, images, sums) if sums else None
-    findings = a.write_audit(root, manifest, images, out, changes) if out else a.audit(manifest, images, None, changes)
+    manifest = a.inspect_images(manifest)
+    changes = a.check_sums(root, manifest, sums) if sums else None
+    findings = a.write_audit(root, manifest, out, changes) if out else a.audit(manifest, None, changes)
     for row in findings.itertuples():
         click.echo(f"{row.verdict:<4} {row.count:>7}  {row.check}{': ' * bool(row.detail)}{row.detail}")
     if write_sums:
-        a.write_sums(root, manifest, images, write_sums)
+        a.write_sums(root, manifest, write_sums)
         click.echo(f"written: {write_sums}")
     sys.exit(int((findings.verdict == "fail").any()))
 

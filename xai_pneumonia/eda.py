@@ -140,21 +140,20 @@ def plot_transformed(
 
 # %% ../nbs/01_eda.ipynb #517f5bce
 def plot_sizes(
-    manifest: pd.DataFrame,  # A manifest
-    images: pd.DataFrame,  # `inspect_images(manifest)`
+    manifest: pd.DataFrame,  # `inspect_images` of a manifest
 ) -> Figure:  # Matplotlib figure
     "Width against height of each image, and the distribution of their ratio in each class."
     fig, ((points, ratios),) = _axes(8, 3, 2)
     kinds = finest_class(manifest)
     for kind, marker in zip(_present(kinds), "osv^", strict=False):
-        rows = images[(kinds == kind) & (images.width > 0)]
+        rows = manifest[(kinds == kind) & (manifest.width > 0)]
         style = {"color": STYLES[kind]["color"], "label": kind}
         points.scatter(rows.width, rows.height, s=12, alpha=0.5, marker=marker, **style)
         ratio = np.sort(rows.width / rows.height)
         ratios.step(ratio, np.arange(1, len(ratio) + 1) / len(ratio), where="post", **style)
-    (width, height), count = next(iter(images[["width", "height"]].value_counts().items()))
+    (width, height), count = next(iter(manifest[["width", "height"]].value_counts().items()))
     points.set(xlabel="width, pixels", ylabel="height, pixels")
-    points.set_title(f"{count} of {len(images)} images are {width} x {height}", fontsize=9)
+    points.set_title(f"{count} of {len(manifest)} images are {width} x {height}", fontsize=9)
     ratios.set(xlabel="width / height", ylabel="share of images up to it")
     ratios.legend(frameon=False, fontsize=8)
     return fig

@@ -31,7 +31,7 @@ from .explain.trust import localisation, plot_trust, trust_table
 from .gradcam import OUTCOMES, gallery, plot_top_losses, top_losses
 from .model.bundle import Bundle, load_bundle
 from .model.perturb import plot_robustness
-from .model.runs import Run
+from .model.runs import Files, Run
 from .pages.checklists import checklist, summary
 from .pages.model_card import write_model_card
 from .sources.images import read_image
@@ -58,7 +58,7 @@ def _measured(run, name):
 
 def _externals(run) -> dict[str, pd.DataFrame]:
     "Predictions for other data, by name."
-    return {path.stem: read_predictions(path) for path in sorted((run.folder / "external").glob("*.csv"))}
+    return {path.stem: read_predictions(path) for path in sorted((run.folder / Files.EXTERNAL).glob("*.csv"))}
 
 
 def _calibration(parts, bundle):
@@ -82,7 +82,7 @@ def _localisation(run, bundle):
 
 def _trusts(run) -> dict[str, list]:
     "Trust reports by the name of their data."
-    return {path.stem: _rows(pd.read_csv(path)) for path in sorted((run.folder / "trust").glob("*.csv"))}
+    return {path.stem: _rows(pd.read_csv(path)) for path in sorted((run.folder / Files.TRUST).glob("*.csv"))}
 
 
 def run_metrics(
@@ -145,7 +145,7 @@ def data_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
 def audit_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "What would make results on this data wrong or doubtful."
     yield "What would make results on this data wrong (fail) or doubtful (note)."
-    yield pd.read_csv(run.folder / "audit.csv")
+    yield pd.read_csv(run.folder / Files.AUDIT)
 
 
 def training_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
@@ -464,7 +464,7 @@ def limits_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
 def repeat_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Recipe and environment."
     yield "Recipe and environment of this run; the data fingerprint is a hash of all files, labels and splits."
-    recipe = json.loads((run.folder / "recipe.json").read_text(encoding="utf-8"))
+    recipe = json.loads((run.folder / Files.RECIPE).read_text(encoding="utf-8"))
     yield pd.DataFrame({"field": list(recipe), "value": [str(v) for v in recipe.values()]})
     e = run.environment
     data = f"{e['data']['name']}, fingerprint {e['data']['fingerprint'][:16]}…"
@@ -589,12 +589,12 @@ def write_report(
     "Add `metrics.json`, `figures/`, `model_card.md` and `report.html` to a run folder."
     bundle, metrics = load_bundle(run.folder), run_metrics(run)
     page, files = _page(run, bundle, metrics)
-    texts = {"metrics.json": json.dumps(metrics, indent=1), "report.html": page}
+    texts = {Files.METRICS: json.dumps(metrics, indent=1), Files.REPORT: page}
     for name, png in files.items():
-        with whole_file(run.folder / "figures" / f"{name}.png") as part:
+        with whole_file(run.folder / Files.FIGURES / f"{name}.png") as part:
             part.write_bytes(png)
     for name, text in texts.items():
         with whole_file(run.folder / name) as part:
             part.write_text(text, encoding="utf-8")
     write_model_card(run, metrics)
-    return run.folder / "report.html"
+    return run.folder / Files.REPORT

@@ -22,7 +22,7 @@ from .model.bundle import load_bundle, load_card, predict
 from .model.devices import is_first
 from .model.perturb import robustness
 from .model.recipes import Recipe, change_recipe, find_recipe
-from .model.runs import read_run
+from .model.runs import Files, read_run
 from .model.tracking import tracker
 from .report import class_rows, write_report
 from .sources.audit import audit, inspect_images
@@ -41,29 +41,27 @@ def _step(number, text):
 def prepare(
     root: str | Path,  # A data folder
     recipe: Recipe,  # Its `valid` and `seed` decide the split
-) -> tuple:  # The split manifest, and `inspect_images` of it; raises `InputError` on unreadable images
+) -> pd.DataFrame:  # The manifest, inspected and split; raises `InputError` on unreadable images
     "Open every image, split by patient, audit, and print what was found."
-    manifest = read_data(root)
-    images = inspect_images(manifest)
-    broken = images.error.notna()
+    manifest = inspect_images(read_data(root))
+    broken = manifest.error.notna()
     if broken.any():
         first = manifest.path[broken].iloc[0]
         raise InputError(
-            f"{broken.sum()} image(s) cannot be read, the first is {first} ({images.error[broken].iloc[0]}); "
+            f"{broken.sum()} image(s) cannot be read, the first is {first} ({manifest.error[broken].iloc[0]}); "
             "remove them or replace them by whole files"
         )
     manifest = complete_split(manifest, recipe.valid, recipe.seed)
     if recipe.train_images:
         manifest = balanced_subset(manifest, recipe.train_images, None, None, recipe.seed)
-        images = images.loc[manifest.index]
         print(f"train: {recipe.train_images} of them, half of each label, are used")
     if recipe.shuffle_labels:
         manifest = shuffle_training_labels(manifest, recipe.seed)
         print("train: the labels are shuffled; this model is a control and can know nothing of the disease")
-    findings = audit(manifest, images)
+    findings = audit(manifest)
     for row in findings[findings.verdict != "ok"].itertuples():
         print(f"{row.verdict}: {row.check}: {row.count} ({row.detail})")
-    return manifest, images
+    return manifest
 
 # %% ../nbs/07_run.ipynb #0ee7b275
 def choose_recipe(
@@ -97,14 +95,14 @@ def _train(path=None, out=None, recipe=None, resume=False, folds=None, track=Non
     _step(1, "data: find, audit, split by patient")
     root = find_data(path)
     recipe = choose_recipe(root, recipe, **changes)
-    manifest, images = prepare(root, recipe)
+    manifest = prepare(root, recipe)
     out = Path(out) if out is not None else _new_run_folder(root)
     _step(2, f"training: {recipe.backbone}, weights {Path(recipe.weights).name}, task {recipe.task}")
     trackers = [tracker(track, recipe, out)] if track and is_first() else []
     if folds:
-        train_folds(root, manifest, images, recipe, folds, out, resume)
+        train_folds(root, manifest, recipe, folds, out, resume)
     else:
-        train_run(root, manifest, images, recipe, out, resume, trackers)
+        train_run(root, manifest, recipe, out, resume, trackers)
     return out, root, trackers
 
 # %% ../nbs/07_run.ipynb #3f8e32ea
@@ -154,7 +152,7 @@ def report_run(
     _step(3, "evaluation and explanation")
     report = write_report(finished)
     _step(4, "report")
-    metrics = json.loads((report.parent / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((report.parent / Files.METRICS).read_text(encoding="utf-8"))
     for split in ("valid", "test"):
         print(
             f"\n{split}: {metrics['splits'][split]['n']} images, threshold {metrics['threshold']:.4f} from validation"
@@ -173,10 +171,10 @@ def evaluate_run(
 ) -> dict:  # As `evaluate` gives it; raises `InputError` for what the user can mend
     "Print the metrics of each split from the predictions alone."
     folder = Path(folder)
-    preds = read_predictions(folder / "predictions.csv" if folder.is_dir() else folder)
+    preds = read_predictions(folder / Files.PREDICTIONS if folder.is_dir() else folder)
     chosen_on, threshold = preds[preds.split == "valid"], None
     if folder.is_dir():
-        chosen_on = pd.concat([chosen_on, read_predictions(folder / "perturbed.csv")])
+        chosen_on = pd.concat([chosen_on, read_predictions(folder / Files.PERTURBED)])
         threshold = load_card(folder)["threshold"]
     if rule is not None or threshold is None:
         rule = rule or "youden"
@@ -232,7 +230,7 @@ def trust_run(
     manifest = read_data(root) if external else read_run(folder, root).manifest.query("split == 'test'")
     others = {name: load_bundle(other) for name, other in (beside or {}).items()}
     table = trust(load_bundle(folder), manifest, others=others, **asked)
-    file = Path(folder) / "trust" / f"{Path(root).resolve().stem}.csv"
+    file = Path(folder) / Files.TRUST / f"{Path(root).resolve().stem}.csv"
     with whole_file(file) as part:
         table.to_csv(part, index=False)
     print(trust_table(table).T.to_string())
@@ -253,7 +251,7 @@ def external_run(
         raise InputError(f"{root}: {column} {min(unknown)}; this model needs {', '.join(classes)}")
     known = manifest[[c for c in ("subtype", "sex", "view", "age") if c in manifest]]
     preds = check_predictions(predict(bundle, manifest.assign(split="external")).join(known))
-    file = Path(folder) / "external" / f"{name or Path(root).resolve().stem}.csv"
+    file = Path(folder) / Files.EXTERNAL / f"{name or Path(root).resolve().stem}.csv"
     with whole_file(file) as part:
         relative_paths(preds, image_root(root)).to_csv(part, index=False)
     _print_split(evaluate(preds, bundle.card["threshold"]), "external")
@@ -270,7 +268,7 @@ def compare_runs(
         raise InputError("compare needs two runs or more; name another run folder")
     models, thresholds = {}, {}
     for folder in map(Path, folders):
-        table = read_predictions(folder / "predictions.csv")
+        table = read_predictions(folder / Files.PREDICTIONS)
         models[str(folder)] = table[table.split == split]
         thresholds[str(folder)] = load_card(folder)["threshold"]
     return compare(models, thresholds)

@@ -38,16 +38,16 @@ from .core import TASKS, InputError, alone, cache_folder, check_new_folder, seed
 from .core import sweep, whole_folder
 from .data import find_data, fold_patients, make_dls, split_patients
 from .model.backbones import FrozenClassifier, load_backbone, make_ensemble, make_model, split_groups
-from .model.bundle import load_bundle, make_bundle, predict
+from .model.bundle import Bundle, fit_decision, load_bundle, make_bundle, predict
 from .model.checkpoint import COLUMNS, Checkpoint
 from .model.devices import Bf16, autocast, is_first, shared
 from .model.features import feature_learner, has_few_views
 from .model.perturb import predict_perturbed
 from .model.recipes import RECIPES, Recipe
-from .model.runs import Run, checkpoint_file, data_card, read_run, write_run
-from .sources.audit import inspect_images
+from .model.runs import Files, Run, checkpoint_file, data_card, environment, read_run, write_run
+from .sources.audit import inspected
 from .sources.readers import read_kermany
-from .stats.calibrate import uncalibrated
+from .stats.calibrate import calibrate, uncalibrated
 from .stats.predictions import is_pneumonia, pneumonia_score
 
 # %% ../nbs/02_train.ipynb #12c02bc4
@@ -266,18 +266,35 @@ def plot_learning_rates(
     ax.legend(frameon=False)
     return fig
 
+# %% ../nbs/02_train.ipynb #679dd6ea
+def _finish_run(
+    folder: Path,  # Gets the files
+    root: str | Path,  # The data folder or CSV
+    manifest: pd.DataFrame,  # Its manifest, inspected and split
+    recipe: Recipe,  # What was done
+    bundle: Bundle,  # The trained model
+    predictions: pd.DataFrame,  # For validation and test images, uncalibrated
+    perturbed: pd.DataFrame,  # For perturbed validation images, uncalibrated: see `predict_perturbed`
+    history: pd.DataFrame,  # A row an epoch
+):
+    "Fit calibration and threshold on validation images as they are and perturbed, and write the run folder."
+    bundle = fit_decision(bundle, pd.concat([predictions[predictions.split == "valid"], perturbed]), recipe.calibration)
+    predictions, perturbed = (calibrate(table, bundle.card["calibration"]) for table in (predictions, perturbed))
+    cost = environment(recipe, bundle.card, history)
+    write_run(Run(folder, cost, manifest, predictions, perturbed, history), root, recipe, bundle)
+
 # %% ../nbs/02_train.ipynb #8f6a49ef
 def train_run(
     root: str | Path,  # The data folder or CSV
-    manifest: pd.DataFrame,  # Its manifest, split into train, valid and test
-    images: pd.DataFrame,  # `inspect_images(manifest)`
+    manifest: pd.DataFrame,  # Its manifest, split into train, valid and test; best inspected
     recipe: Recipe,  # What to do
     out: str | Path,  # The run folder to make; must not exist, or be empty
     resume: bool = False,  # Continue from the checkpoint of an earlier call that was interrupted, if there is one
     cbs: list = (),  # More fastai callbacks
 ) -> Path:  # The run folder, whole; of several processes the first alone writes it
     "Train, predict validation and test, fit calibration and thresholds on validation, and save it all."
-    out, file, data = Path(out), checkpoint_file(out), data_card(root, manifest, images)
+    manifest = inspected(manifest)
+    out, file, data = Path(out), checkpoint_file(out), data_card(root, manifest)
     with alone(out) if is_first() else nullcontext():
         check_new_folder(out)
         if file.exists() and not resume:
@@ -291,7 +308,7 @@ def train_run(
             predictions = predict(bundle, manifest[manifest.split != "train"])
             perturbed = predict_perturbed(bundle, manifest[manifest.split == "valid"])
             with whole_folder(out) as folder:
-                write_run(root, manifest, images, recipe, bundle, predictions, perturbed, history, folder)
+                _finish_run(folder, root, manifest, recipe, bundle, predictions, perturbed, history)
             file.unlink(missing_ok=True)
     return out
 
@@ -339,7 +356,7 @@ def example_run(
     if not folder.exists():
         manifest = split_patients(read_kermany(root), recipe.valid, seed=recipe.seed)
         with tempfile.TemporaryDirectory(dir=cache_folder()) as d:  # two notebooks may do this at once
-            made = train_run(root, manifest, inspect_images(manifest), recipe, Path(d) / "run")
+            made = train_run(root, manifest, recipe, Path(d) / "run")
             if not folder.exists():
                 os.replace(made, folder)
     return read_run(folder, root)
@@ -364,7 +381,6 @@ def fold_table(
 def train_folds(
     root: str | Path,  # The data folder or CSV
     manifest: pd.DataFrame,  # Its manifest; the test set stays, train and validation are dealt anew
-    images: pd.DataFrame,  # `inspect_images(manifest)`
     recipe: Recipe,  # What to do in each fold; its `seed` deals the patients
     k: int,  # How many folds, at least 2
     out: str | Path,  # The run folder to make; must not exist, or be empty
@@ -372,31 +388,31 @@ def train_folds(
     cbs: list = (),  # More fastai callbacks, for each fold
 ) -> Path:  # The run folder of the ensemble; `folds/` in it holds those of its members
     "k-fold cross-validation by patient, and the ensemble of its models."
-    out = check_new_folder(out)
+    out, manifest = check_new_folder(out), inspected(manifest)
     work = out.with_name(f"{out.name}.folds")
     if work.exists() and not resume:
         raise InputError(f"{work} is of an unfinished cross-validation; continue it with --resume, or remove it")
     for i, part in enumerate(fold_patients(manifest, k, recipe.seed), start=1):
         print(f"fold {i} of {k}", flush=True)
         if not (work / f"fold{i}").exists():
-            train_run(root, part, images, recipe, work / f"fold{i}", resume, cbs)
+            train_run(root, part, recipe, work / f"fold{i}", resume, cbs)
     if is_first():
         runs = [read_run(work / f"fold{i}", root) for i in range(1, k + 1)]
         with whole_folder(out) as folder:
-            _write_ensemble(root, manifest, images, recipe, runs, folder)
-            os.replace(work, folder / "folds")
+            _write_ensemble(root, manifest, recipe, runs, folder)
+            os.replace(work, folder / Files.FOLDS)
     return out
 
 
-def _write_ensemble(root, manifest, images, recipe, runs, folder):
+def _write_ensemble(root, manifest, recipe, runs, folder):
     bundles = [load_bundle(run.folder) for run in runs]
     model = make_ensemble([bundle.model for bundle in bundles])
     asked = manifest.assign(split=manifest.split.replace("train", "valid"))  # each by a model that has not seen it
-    data, origin = data_card(root, asked, images), bundles[0].card["initial_weights"]
+    data, origin = data_card(root, asked), bundles[0].card["initial_weights"]
     bundle = make_bundle(model, recipe, origin, data, len(bundles))
     unseen = [uncalibrated(run.predictions[run.predictions.split == "valid"]) for run in runs]
     predictions = pd.concat([*unseen, predict(bundle, asked[asked.split == "test"])], ignore_index=True)
     perturbed = pd.concat([uncalibrated(run.perturbed) for run in runs], ignore_index=True)
     history = pd.concat([run.history.assign(fold=i) for i, run in enumerate(runs, start=1)], ignore_index=True)
-    write_run(root, asked, images, recipe, bundle, predictions, perturbed, history, folder)
-    fold_table(runs).to_csv(folder / "folds.csv")
+    _finish_run(folder, root, asked, recipe, bundle, predictions, perturbed, history)
+    fold_table(runs).to_csv(folder / Files.FOLD_TABLE)

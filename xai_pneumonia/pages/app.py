@@ -37,6 +37,7 @@ from ..style import DISCLAIMER
 
 if TYPE_CHECKING:
     import gradio
+from ..model.runs import Files
 
 # %% ../../nbs/pages/app.ipynb #ec993977
 MAX_FILES = 32  # in one drop
@@ -143,7 +144,7 @@ def _interval(similar: pd.DataFrame | None, score: float) -> tuple[str, tuple[fl
 def _measured(folder: Path) -> dict[str, str]:
     "For each method, what was found when its maps were held against marked disease."
     found = {}
-    for file in sorted(Path(folder).glob("trust/*.csv")):
+    for file in sorted(Path(folder).glob(f"{Files.TRUST}/*.csv")):
         table = pd.read_csv(file).query("measure == 'hit rate'").set_index("map")
         for name, row in table[~table.control.astype(bool)].iterrows():
             control = table.loc[row.best_control]

@@ -17,6 +17,7 @@ from ..style import DISCLAIMER, KERMANY_CREDIT
 
 if TYPE_CHECKING:
     from xai_pneumonia.model.runs import Run
+from ..model.runs import Files
 
 # %% ../../nbs/pages/checklists.ipynb #5ae330d5
 _EXTRAS = ("external", "localisation", "trust", "calibration", "robustness", "subgroups", "shortcuts")
@@ -59,7 +60,7 @@ def _sizes(manifest, task, people):
 # %% ../../nbs/pages/checklists.ipynb #5b099015
 def _audited(run):
     "How many checks the audit made, and what it had to say."
-    table = pd.read_csv(run.folder / "audit.csv", keep_default_na=False)
+    table = pd.read_csv(run.folder / Files.AUDIT, keep_default_na=False)
     marked = table[table.verdict != "ok"]
     said = [f"{row.check}: {row.n} ({row.verdict})" for row in marked.rename(columns={"count": "n"}).itertuples()]
     return {"n_checks": len(table), "findings": "; ".join(said) or "nothing"}
@@ -68,7 +69,7 @@ def _audited(run):
 def _facts(run, metrics, card):
     "Everything that a template may name."
     one = "synthetic patient" if run.synthetic else "patient"
-    recipe = recipe_from_json((run.folder / "recipe.json").read_text(encoding="utf-8"))
+    recipe = recipe_from_json((run.folder / Files.RECIPE).read_text(encoding="utf-8"))
     shown = {name: bool(metrics.get(name)) for name in _EXTRAS}
     shown["external"] |= "external" in metrics["splits"]
     return {

@@ -16,6 +16,7 @@ from ..style import DISCLAIMER
 
 if TYPE_CHECKING:
     from xai_pneumonia.model.runs import Run
+from ..model.runs import Files
 
 # %% ../../nbs/pages/model_card.ipynb #39749d93
 def _md(text):
@@ -247,7 +248,7 @@ def _context(run, metrics, card):
     "What the text may name."
     import json
 
-    recipe = json.loads((run.folder / "recipe.json").read_text(encoding="utf-8"))
+    recipe = json.loads((run.folder / Files.RECIPE).read_text(encoding="utf-8"))
     about = {name: run.environment[name] for name in ("python", "machine", "device", "training_seconds")}
     both = ("valid", "test")
     return {
@@ -284,6 +285,6 @@ def write_model_card(
     "Add `model_card.md` to a run folder."
     from xai_pneumonia.model.bundle import load_card
 
-    with whole_file(run.folder / "model_card.md") as part:
+    with whole_file(run.folder / Files.MODEL_CARD) as part:
         part.write_text(model_card(run, metrics, load_card(run.folder)), encoding="utf-8")
-    return run.folder / "model_card.md"
+    return run.folder / Files.MODEL_CARD
