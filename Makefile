@@ -1,11 +1,14 @@
 # make demo : set up, and run the main job on synthetic images
 # make test : set up, and pass the tests
+# make dev  : set up for editing, without running the tests
+# make nb NB=nbs/04_gradcam.ipynb : export, format, lint, and test this notebook and those that import it
 # make bench: set up, and measure against other ways of doing the same; on a data folder with DATA=folder
+# make docs : build the site into _docs/ (needs Quarto)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench readme
+.PHONY: demo test dev nb bench docs readme
 
 demo: $(VENV)/.installed
 	$(BIN)/xai-pneumonia run
@@ -13,8 +16,20 @@ demo: $(VENV)/.installed
 test: $(VENV)/.development
 	$(BIN)/python tools/test.py
 
+# the hooks let git merge notebooks cell by cell
+dev: $(VENV)/.development
+	$(BIN)/nbdev_install_hooks
+	@echo "ready: $(BIN)/jupyter lab, then make nb NB=nbs/the_notebook.ipynb"
+
+nb: $(VENV)/.development
+	$(BIN)/python tools/nb.py $(NB)
+
 bench: $(VENV)/.development
 	$(BIN)/python benchmarks $(if $(DATA),"$(DATA)")
+
+docs: $(VENV)/.development
+	@command -v quarto >/dev/null || { echo "Quarto builds the site: install it from https://quarto.org/docs/download"; exit 1; }
+	$(BIN)/nbdev_docs
 
 # README.md is made from nbs/index.ipynb
 readme: $(VENV)/.development
