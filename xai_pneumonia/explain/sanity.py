@@ -119,12 +119,12 @@ def _drawn_anew(model, seed):
 
 def _blocks(module, name):
     "The blocks of a body from its input on, each as the beginnings of the names of its tensors."
-    from xai_pneumonia.model.backbones import _Bodies, _PatchTokens
+    from xai_pneumonia.model.backbones import Bodies, PatchTokens
 
     children = [(f"{name}{n}.", child) for n, child in module.named_children() if child.state_dict()]
-    if isinstance(module, _Bodies):  # the members of an ensemble lie side by side, not one after the other
+    if isinstance(module, Bodies):  # the members of an ensemble lie side by side, not one after the other
         return [sum(same, []) for same in zip(*[_blocks(body, n) for n, body in children], strict=True)]
-    if isinstance(module, _PatchTokens):
+    if isinstance(module, PatchTokens):
         vit = f"{name}vit."
         layers = [[f"{vit}encoder.layers.{n}."] for n, _ in module.vit.encoder.layers.named_children()]
         first = [f"{vit}{n}" for n in ("conv_proj.", "class_token", "encoder.pos_embedding")]
