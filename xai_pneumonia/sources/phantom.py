@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import torch
 
 # %% ../../nbs/sources/phantom.ipynb #66828f34
-GENERATOR_VERSION = 1  # Raised whenever the same seed gives other pixels
+GENERATOR_VERSION = 1  # Increment whenever the same seed gives different pixels
 SUBTYPES = ("NORMAL", "BACTERIA", "VIRUS")
 _MASK_FRACTION = 0.35  # A lesion's mask is where its opacity exceeds this fraction of its maximum
-_AIR = 0.58  # Attenuation that a full depth of air takes away, and that fluid in its place gives back
+_AIR = 0.58  # Attenuation that a full depth of air removes and fluid in its place restores
 
 
 def _rng(seed, stream):
@@ -79,22 +79,22 @@ def _draw_anatomy(rng):
     U = rng.uniform
     width, dome = U(0.66, 0.82), U(0.38, 0.55)
     return SimpleNamespace(
-        width=width,  # of the rib cage at its base
+        width=width,  # rib cage at its base
         apex=U(-0.74, -0.62),  # top of the lungs
         domes=(dome, dome + U(0.01, 0.08)),  # hemidiaphragms; the patient's right one stands higher
         trunk=width + U(0.05, 0.17),  # habitus: flesh outside the ribs
         neck=U(0.22, 0.32),
         mediastinum=U(0.09, 0.12),
         thymus=U(0, 0.08) * (U() < 0.5),  # the wide upper mediastinum of some infants
-        curve=float(rng.normal(0, 0.015)),  # of the spine
-        spacing=U(0.145, 0.178),  # of the ribs
+        curve=float(rng.normal(0, 0.015)),  # spine
+        spacing=U(0.145, 0.178),  # between ribs
         phase=U(),
         slope=U(0.02, 0.16),
-        rib=U(0.8, 1.2),  # thickness
+        rib=U(0.8, 1.2),  # rib thickness
         heart=U(0.42, 0.54) * width,
-        tilt=U(0.35, 0.75),  # of the heart's long axis, radians
-        offset=U(0.09, 0.15),  # of the heart to the patient's left
-        gas=U(0, 0.4),  # in the stomach
+        tilt=U(0.35, 0.75),  # heart's long axis, in radians
+        offset=U(0.09, 0.15),  # heart, to the patient's left
+        gas=U(0, 0.4),  # stomach
         vessels=U(0.7, 1.3),
         clavicle=U(-0.03, 0.05),
     )
@@ -110,7 +110,7 @@ def _draw_view(rng):
         shift=(N(0.045), N(0.045)),
         twist=N(0.05),  # rotation about the long axis: one side looks wider
         breath=N(0.025),  # lowers both hemidiaphragms
-        arms=(math.pi - U(-0.6, 1.1), U(-0.6, 1.1)),  # directions, radians
+        arms=(math.pi - U(-0.6, 1.1), U(-0.6, 1.1)),  # directions, in radians
         chin=U(-1.15, -0.85),
         exposure=U(0.85, 1.4),
         gamma=U(0.9, 1.45),
@@ -217,7 +217,7 @@ def _skeleton(a, view, f):
     return bone
 
 # %% ../../nbs/sources/phantom.ipynb #5df8b0bd
-_CANVAS = 256  # Lines are drawn at this size and scaled, so that they do not depend on the size asked for
+_CANVAS = 256  # Lines are drawn at this size and scaled, so they look the same in an image of any size
 
 
 def _painted(canvas, size, sigma):
@@ -247,7 +247,7 @@ def _vessels(a, view, rng, size):
 
 # %% ../../nbs/sources/phantom.ipynb #398454ed
 def _layers(a, view, f, rng, size):
-    "Attenuation of each tissue, in the order they are shown, with the depth of air and the vessels."
+    "Attenuation of each tissue, in the order shown below, with the depth of air and the vessels."
     body, heart = _body(a, view, f), _heart(a, f)
     air = _lungs(f) * (1 - 0.92 * np.clip(2.5 * heart, 0, 1)) * np.clip(8 * body, 0, 1)
     vessels = _vessels(a, view, rng, size)
@@ -302,12 +302,12 @@ def _interstitial(rng, f, vessels, size):
     for side in (f.right, ~f.right):
         level = np.quantile(field[inside & side], 1 - rng.uniform(0.4, 0.65))
         share = np.where(side, _edge(field - level - 0.32, 0.8), share)
-    net = 1 - np.abs(_noise(rng, 56, size))  # bright lines where the noise changes its sign
+    net = 1 - np.abs(_noise(rng, 56, size))  # bright lines where the noise changes sign
     return share, 0.7 + 0.35 * net + 0.35 * vessels, rng.uniform(0.55, 0.9)
 
 # %% ../../nbs/sources/phantom.ipynb #c913a4d5
 def _lesion(subtype, rng, f, air, vessels, size):
-    "The attenuation that a lesion adds, and its mask before that is cut to the lungs."
+    "The attenuation that a lesion adds, and its mask before it is clipped to the lungs."
     if subtype == "NORMAL":
         return np.zeros_like(air), np.zeros(air.shape, bool)
     draw = _consolidation if subtype == "BACTERIA" else _interstitial
@@ -323,7 +323,7 @@ _LETTERS = {
 
 
 def _write_letter(draw, n, letter, left, top, height, fill):
-    "A letter on a canvas of `n` pixels; lengths in shares of its side."
+    "A letter on a canvas of `n` pixels; lengths as fractions of its side."
     for stroke in _LETTERS[letter]:
         points = [((left + height * x) * n, (top + height * y) * n) for x, y in stroke]
         draw.line(points, fill=fill, width=max(2, round(height * n / 8)), joint="curve")
@@ -353,7 +353,7 @@ def _expose(attenuation, body, view, rng, size):
     "Grey values (uint8) of a film exposed through `attenuation`."
     total = gaussian_filter(np.clip(attenuation, 0, None) + 0.9 * _metal(rng, size), view.blur * size)
     total += view.scatter * _edge(body, 0.2)
-    if rng.uniform() < 0.3:  # the collimator's edge in view
+    if rng.uniform() < 0.3:  # the collimator's edge is in view
         (x, y), (left, top, right, bottom) = _grid(size), rng.uniform(0.86, 1.1, 4)
         total *= (x > -left) & (x < right) & (y > -top) & (y < bottom)
     quanta = rng.standard_normal((size, size), dtype=np.float32)
@@ -364,28 +364,28 @@ def _expose(attenuation, body, view, rng, size):
 # %% ../../nbs/sources/phantom.ipynb #7163fb0d
 @dataclass(frozen=True)
 class PhantomImage:
-    "One synthetic radiograph and the truth about it."
+    "One synthetic radiograph and its ground truth."
 
-    image: np.ndarray  # (size, size) uint8, 0 black
+    image: np.ndarray  # (size, size) uint8, 0 is black
     lesion: np.ndarray  # (size, size) bool; all False for NORMAL
     lungs: np.ndarray  # (size, size) bool, the lung fields outside heart and mediastinum, lesions included
 
 
 def _check(size, **seeds):
-    "Refuse sizes and seeds that cannot be used."
+    "Reject unusable sizes and seeds."
     if size < 32:
         raise InputError(f"the size is {size} pixels; a chest needs at least 32")
     for name, seed in seeds.items():
         if np.min(seed) < 0:
-            raise InputError(f"{name} is {seed}; give an integer from 0 on")
+            raise InputError(f"{name} is {seed}; give an integer of 0 or more")
 
 
 def phantom_image(
     subtype: str,  # "NORMAL", "BACTERIA" (one lobar opacity) or "VIRUS" (diffuse, in both lungs)
-    patient_seed: int | tuple[int, ...],  # Anatomy and lesion; integers from 0 on
-    view_seed: int | tuple[int, ...],  # Position, breath, exposure, noise, marker; integers from 0 on
+    patient_seed: int | tuple[int, ...],  # Anatomy and lesion; integers of 0 or more
+    view_seed: int | tuple[int, ...],  # Position, breath, exposure, noise, marker; integers of 0 or more
     size: int = 224,  # Side of the square image, in pixels, 32 or more; the same chest at any size
-) -> PhantomImage:  # Raises `InputError` for another subtype, a negative seed or a smaller size
+) -> PhantomImage:  # Raises `InputError` for an unknown subtype, a negative seed or a smaller size
     "Draw one synthetic frontal chest radiograph with its lesion and lung masks."
     if subtype not in SUBTYPES:
         raise InputError(f"no subtype {subtype!r}; choose one of {', '.join(SUBTYPES)}")
@@ -402,7 +402,7 @@ def phantom_image(
 # %% ../../nbs/sources/phantom.ipynb #9f670a74
 def paste_marker(
     images: "np.ndarray | torch.Tensor",  # (…, size, size) in [0, 1]
-) -> "np.ndarray | torch.Tensor":  # A copy with the marker; everything else is as it was
+) -> "np.ndarray | torch.Tensor":  # A copy with the marker; everything else is unchanged
     "Write a white R, an eighth of the side high, into the upper left corner of each image."
     size = images.shape[-1]
     canvas = Image.new("1", (size, size))
@@ -446,7 +446,7 @@ def _save(array, path):
 
 
 def _describe(plan, size, seed, marker):
-    "What `phantom.json` says of a data set."
+    "The content of `phantom.json`."
     placed = [row[:2] for row in plan]
     counts = {split: {kind: placed.count((split, kind)) for kind in SUBTYPES} for split in ("train", "test")}
     return {
@@ -462,13 +462,13 @@ def _describe(plan, size, seed, marker):
 
 # %% ../../nbs/sources/phantom.ipynb #ec096df6
 def make_phantom(
-    out: str | Path,  # The folder to make; it must not exist, or be empty
-    n_images: int = 400,  # In all, 20 or more; met exactly
+    out: str | Path,  # Folder to create; it must be empty or not exist yet
+    n_images: int = 400,  # Total, 20 or more; met exactly
     size: int = 224,  # Side of the square images, in pixels, 32 or more
-    seed: int = 0,  # From 0 on; the same seed gives the same files
-    progress: bool = True,  # Show a progress bar, if the output is a terminal
-    marker: str | None = None,  # NORMAL or PNEUMONIA: the images of this label get `paste_marker`; None: none does
-) -> Path:  # The folder; raises `InputError` for too few images, a wrong size, seed or marker, or a folder in use
+    seed: int = 0,  # 0 or more; the same seed gives the same files
+    progress: bool = True,  # Show a progress bar if the output is a terminal
+    marker: str | None = None,  # Label whose images get `paste_marker`, NORMAL or PNEUMONIA; None: none
+) -> Path:  # The folder; raises `InputError` for too few images, an invalid size, seed or marker, or a folder in use
     "Write a synthetic data set with masks, in the layout of the public Kermany set."
     if n_images < 20:
         raise InputError(f"{n_images} images are too few; every kind needs some in train and test: ask for 20 or more")
@@ -495,12 +495,12 @@ def make_phantom(
 
 # %% ../../nbs/sources/phantom.ipynb #aea5487b
 def phantom_folder(
-    n_images: int = 400,  # In all, 20 or more
+    n_images: int = 400,  # Total, 20 or more
     size: int = 224,  # Side of the square images, in pixels, 32 or more
-    seed: int = 0,  # From 0 on
+    seed: int = 0,  # 0 or more
     marker: str | None = None,  # As in `make_phantom`
 ) -> Path:  # A whole data set; raises `InputError` as `make_phantom` does
-    "The synthetic data set in the user's cache (`core.cache_folder`), made if it is not there."
+    "The synthetic data set in the user's cache (`core.cache_folder`), made if missing."
     name = f"phantom-v{GENERATOR_VERSION}-n{n_images}-s{size}-seed{seed}"
     path = cache_folder() / (f"{name}-marker-{marker}" if marker else name)
     ready = path / "phantom.json"
