@@ -90,7 +90,9 @@ def fetch(
             time.sleep(pauses.pop(0))
     if (actual := sha256(part)) != digest:
         part.unlink()
-        raise InputError(f"the file from {url} has SHA-256 {actual}, expected {digest}; it was removed, download it again")
+        raise InputError(
+            f"the file from {url} has SHA-256 {actual}, expected {digest}; it was removed, download it again"
+        )
     os.replace(part, path)
     return path
 
@@ -198,9 +200,7 @@ def _from_mendeley(folder: Path):
     archive = cache_folder() / "downloads" / "ChestXRay2017.zip"
     part, size = _part(archive, _ARCHIVE["digest"]), _ARCHIVE["size"]
     _check_space((archive.parent, size - _length(part) - _length(archive)), (folder, int(1.1 * size)))
-    print(
-        f"downloading {size / 1e9:.2f} GB to {part}; if it is interrupted, call again to resume", flush=True
-    )
+    print(f"downloading {size / 1e9:.2f} GB to {part}; if it is interrupted, call again to resume", flush=True)
     fetch(path=archive, **_ARCHIVE)
     with whole_folder(folder) as new:
         unpacked = unpack(archive, new / "archive")
