@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 
 # %% ../nbs/core.ipynb #ae83daf0
 class InputError(ValueError):
-    "Something in the input that the user can put right; the message is one line that says how."
+    "A problem in the input that the user can fix; the message is one line that says how."
 
     def __init__(
         self,
-        message: str = "",  # A line break in it, which a name may have, is shown as \n
+        message: str = "",  # Line breaks, which a file name may contain, are shown as \n
     ):
         super().__init__(r"\n".join(message.splitlines()))
 
 # %% ../nbs/core.ipynb #e5f9fc2e
 def one_line(
-    text: str,  # Such as a file's name
+    text: str,  # For example a file name
 ) -> str:  # Valid UTF-8 without control characters, which are shown as \n, \t and so on
-    "A text as one line."
+    "Put a text on one line."
     text = str(text).encode("utf-8", "backslashreplace").decode()
     return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]", lambda m: repr(m[0])[1:-1], text)
 
 # %% ../nbs/core.ipynb #17c47bad
 def read_table(
     file: str | Path,  # A CSV with a header
-    rows: int | None = None,  # Only so many, from the first on
-) -> "pd.DataFrame":  # All of it text, and nan where there is none; raises `InputError` if it is no such table
-    "Read a CSV that may come from anywhere."
+    rows: int | None = None,  # Read only this many; None: all
+) -> "pd.DataFrame":  # All cells as text, NaN where empty; raises `InputError` if the file is no such table
+    "Read a CSV of any origin."
     import pandas as pd
 
     try:
@@ -68,9 +68,9 @@ TASKS = {  # task: the manifest's column with the target, and its classes in ord
 # %% ../nbs/core.ipynb #4f8886b6
 @contextmanager
 def naming(
-    path: str | Path,  # What is written in the block
+    path: str | Path,  # The file or folder that the block writes
 ):
-    "Let an `OSError` of the block say which file it is about: a full disk does not."
+    "Add the path to an `OSError` of the block: the error of a full disk names no file."
     try:
         yield
     except OSError as e:
@@ -81,12 +81,12 @@ def naming(
 
 @contextmanager
 def whole_file(
-    path: str | Path,  # Where the finished file goes; an older file there is replaced
+    path: str | Path,  # Destination; an existing file is replaced
 ):
     "Yield a temporary path beside `path`; rename it to `path` if the block succeeds, remove it if not."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the suffix is kept, because libraries choose a file's format by it
+    # keep the suffix: libraries choose the file format by it
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part{path.suffix}")
     try:
         with naming(path):
@@ -97,9 +97,9 @@ def whole_file(
 
 # %% ../nbs/core.ipynb #0298218a
 def check_new_folder(
-    path: str | Path,  # A folder about to be made
-) -> Path:  # The same path; raises `InputError` if something is there already
-    "Refuse a folder that already holds something, before any work is done for it."
+    path: str | Path,  # The folder to be made
+) -> Path:  # The same path; raises `InputError` if it already holds something
+    "Refuse a path that already holds something, before any work is done for it."
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} already exists and is not an empty folder; name another, or remove it first")
@@ -108,7 +108,7 @@ def check_new_folder(
 
 @contextmanager
 def whole_folder(
-    path: str | Path,  # Where the finished folder goes; must not exist, or be empty
+    path: str | Path,  # Destination; must not exist, or must be empty
 ):
     "Yield a temporary folder beside `path`; rename it to `path` if the block succeeds, remove it if not."
     path = check_new_folder(path)
@@ -125,53 +125,53 @@ def whole_folder(
         shutil.rmtree(temporary, ignore_errors=True)
 
 # %% ../nbs/core.ipynb #38f8b25e
-def _held(file, mark: Path) -> bool:
-    "Lock the open file `mark` for this process; the system lets go when it ends, in whatever way. False: another has it."
+def _lock(file, mark: Path) -> bool:
+    "Lock the open file `mark` until this process ends, however it ends; False if another process holds the lock."
     try:
         import fcntl
     except ImportError:  # Windows
         return True
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(file.fileno()), mark.stat())  # not one that its holder has just removed
+        return os.path.samestat(os.fstat(file.fileno()), mark.stat())  # its holder may just have removed it
     except (BlockingIOError, FileNotFoundError):
         return False
 
 
 @contextmanager
 def alone(
-    path: str | Path,  # A file or folder that the block makes; while it does, `.NAME.lock` lies beside it
+    path: str | Path,  # The file or folder that the block makes; meanwhile `.NAME.lock` lies beside it
 ):
-    "Raise `InputError` if another process is in such a block for the same path."
+    "Raise `InputError` if another process is inside such a block for the same path."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     mark = path.with_name(f".{path.name}.lock")
     with open(mark, "wb") as file:
-        if not _held(file, mark):
+        if not _lock(file, mark):
             raise InputError(f"{path} is being written by another process; wait for it, or name another place")
         try:
             yield
         finally:
-            with suppress(OSError):  # Windows removes no open file
+            with suppress(OSError):  # Windows cannot remove an open file
                 mark.unlink()
 
 # %% ../nbs/core.ipynb #23250c65
 def sweep(
-    path: str | Path,  # What `whole_file` or `whole_folder` was to make when the process was killed
+    path: str | Path,  # What the killed process was making with `whole_file` or `whole_folder`
 ):
-    "Remove what is left of it. Only for who is `alone` with it: what another process writes looks the same."
+    "Remove what a killed process left. Call it within `alone` only: files that are being written look the same."
     path = Path(path)
     file = rf"\.{re.escape(path.stem)}\.[0-9a-f]{{32}}\.part{re.escape(path.suffix)}"
     folder = rf"\.{re.escape(path.name)}\.\w{{8}}\.part"
-    for left in list(path.parent.iterdir()):
-        if re.fullmatch(file, left.name):
-            left.unlink()
-        elif re.fullmatch(folder, left.name):
-            shutil.rmtree(left)
+    for entry in list(path.parent.iterdir()):
+        if re.fullmatch(file, entry.name):
+            entry.unlink()
+        elif re.fullmatch(folder, entry.name):
+            shutil.rmtree(entry)
 
 # %% ../nbs/core.ipynb #c08a347c
 def cache_folder() -> Path:  # `$XDG_CACHE_HOME/xai_pneumonia`, by default ~/.cache/xai_pneumonia; may not exist yet
-    "Where things that can be made again are kept."
+    "The folder for files that can be made again."
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xai_pneumonia"
 
 # %% ../nbs/core.ipynb #e24191a7
@@ -202,9 +202,9 @@ def seed_everything(
 # %% ../nbs/core.ipynb #a0d4676d
 def in_threads(
     function: Callable,  # Takes one item
-    items: Sequence,  # What it is called with
+    items: Sequence,  # Its arguments, one for each call
 ) -> list:  # Its results, in the order of the items
-    "`function` of each item, by all cores, with a progress bar."
+    "Apply `function` to each item, on all cores, with a progress bar."
     from fastprogress.fastprogress import progress_bar
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

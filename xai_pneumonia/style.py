@@ -22,9 +22,9 @@ STYLES = [  # colour (Okabe and Ito), line, hatching, marker
 
 # %% ../nbs/style.ipynb #a8297294
 def new_axis(
-    ax: "Axes | None",  # Returned if there is one
-    width: float = 4.5,  # Of a new one, in inches
-    height: float = 4.0,
+    ax: "Axes | None",  # Returned as it is; None: make a new one
+    width: float = 4.5,  # Width of a new one, in inches
+    height: float = 4.0,  # Its height, in inches
 ) -> "Axes":
     "The given axis, or a new one."
     import matplotlib.pyplot as plt
@@ -33,7 +33,7 @@ def new_axis(
 
 
 def next_style(
-    ax: "Axes",  # With the curves so far, each with gid="curve"
+    ax: "Axes",  # Holds the curves drawn so far, each with gid="curve"
 ) -> tuple:  # colour, line, hatching, marker
     "The style of the next curve on this axis."
     return STYLES[sum(a.get_gid() == "curve" for a in ax.lines) % len(STYLES)]
@@ -41,7 +41,7 @@ def next_style(
 # %% ../nbs/style.ipynb #e8be6f0c
 def with_limits(
     value: float | str,  # A number, or a count such as 7/8
-    low: float | None,  # None or nan: there is no interval
+    low: float | None,  # None or NaN: there is no interval
     high: float | None,
     show: Callable = "{:.3f}".format,  # Number to text
 ) -> str:

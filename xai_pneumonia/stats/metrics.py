@@ -37,7 +37,7 @@ def ratio(
     a: np.ndarray,  # Any shape
     b: np.ndarray,  # The same shape
 ) -> np.ndarray:  # a / b, and NaN where b is 0
-    "A quotient that may be undefined."
+    "A quotient, NaN where it is undefined."
     return np.divide(a, b, out=np.full(np.shape(b), np.nan), where=b != 0)
 
 # %% ../../nbs/stats/metrics.ipynb #d73f928a
@@ -45,7 +45,7 @@ def area_under_roc(
     tp: np.ndarray,  # (weightings, distinct scores): true positives, as `cumulative` gives them
     fp: np.ndarray,  # False positives, likewise
 ) -> np.ndarray:  # (weightings,), each 0 to 1; NaN where a class has no weight
-    "Area under each ROC curve, by trapezia."
+    "Area under each ROC curve, by the trapezoidal rule."
     tp0 = np.pad(tp, ((0, 0), (1, 0)))
     area = np.einsum("ij,ij->i", np.diff(fp, axis=1, prepend=0), tp0[:, 1:] + tp0[:, :-1]) / 2
     return ratio(area, tp[:, -1] * fp[:, -1])
@@ -56,17 +56,17 @@ def average_precision(
     fp: np.ndarray,  # False positives, likewise
 ) -> np.ndarray:  # (weightings,), each 0 to 1; NaN without positives
     "Sum of precision times the step in recall; no interpolation."
-    called = tp + fp
-    precision = np.divide(tp, called, out=np.zeros_like(tp), where=called != 0)
+    positives = tp + fp
+    precision = np.divide(tp, positives, out=np.zeros_like(tp), where=positives != 0)
     return ratio(np.einsum("ij,ij->i", np.diff(tp, axis=1, prepend=0), precision), tp[:, -1])
 
 # %% ../../nbs/stats/metrics.ipynb #72e09386
 def _among(y: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    "Which images each of the `PROPORTIONS` is taken among: (images, proportions)."
+    "Which images each of the `PROPORTIONS` is taken over: (images, proportions)."
     return np.stack([np.ones_like(y), y, ~y, positive, ~positive], axis=1)
 
 
-def _of_decisions(y: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _decision_metrics(y: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
     "The metrics of decisions: (resamples, 8)."
     among = _among(y, positive)
     k, n = weights @ ((y == positive)[:, None] & among).astype(float), weights @ among.astype(float)
@@ -77,14 +77,14 @@ def _of_decisions(y: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> n
     return np.column_stack([rates, rates[:, 1:3].mean(1), f1, mcc])
 
 
-def _of_probabilities(y: np.ndarray, score: np.ndarray, weights: np.ndarray, bins: int = 10) -> np.ndarray:
+def _probability_metrics(y: np.ndarray, score: np.ndarray, weights: np.ndarray, bins: int = 10) -> np.ndarray:
     "Brier score, log loss (probabilities kept 2e-16 away from 0 and 1) and calibration error: (resamples, 3)."
     tiny = np.finfo(float).eps
     p = np.clip(score, tiny, 1 - tiny)
     losses = np.stack([(score - y) ** 2, -np.log(np.where(y, p, 1 - p))], axis=1)
     in_bin = np.minimum((score * bins).astype(int), bins - 1)[:, None] == np.arange(bins)
-    apart = np.abs(weights @ (in_bin * (score - y)[:, None])).sum(1, keepdims=True)
-    return np.hstack([weights @ losses, apart]) / weights.sum(1, keepdims=True)
+    gap = np.abs(weights @ (in_bin * (score - y)[:, None])).sum(1, keepdims=True)
+    return np.hstack([weights @ losses, gap]) / weights.sum(1, keepdims=True)
 
 
 def _statistics(
@@ -96,14 +96,18 @@ def _statistics(
     "All metrics under every weighting."
     curve = cumulative(y, score, weights)
     areas = np.column_stack([area_under_roc(*curve), average_precision(*curve)])
-    return np.hstack([_of_decisions(y, score >= threshold, weights), areas, _of_probabilities(y, score, weights)])
+    by_decision, by_probability = (
+        _decision_metrics(y, score >= threshold, weights),
+        _probability_metrics(y, score, weights),
+    )
+    return np.hstack([by_decision, areas, by_probability])
 
 # %% ../../nbs/stats/metrics.ipynb #975c2cc9
 def bootstrap(
     preds: pd.DataFrame,  # Predictions
     threshold: float,  # Pneumonia when score >= this
-    n_boot: int = 2000,  # Resamples
-    seed: int = 0,  # The same seed, the same resamples
+    n_boot: int = 2000,  # Number of resamples
+    seed: int = 0,  # The same seed gives the same resamples
 ) -> pd.DataFrame:  # (n_boot, metrics); NaN where a resample leaves a metric undefined
     "Every binary metric on resamples of patients (cluster bootstrap)."
     y, score = is_pneumonia(preds), pneumonia_score(preds)
@@ -113,19 +117,19 @@ def bootstrap(
 # %% ../../nbs/stats/metrics.ipynb #0e3c9fbb
 def _formulas(y, score, patients, threshold, level) -> dict[str, tuple[float, float]]:
     "Intervals by formula: Wilson over images for the proportions, DeLong over patients for the AUROC."
-    positive, found = score >= threshold, {"auroc": auroc_interval(y, score, patients, level)}
+    positive, limits = score >= threshold, {"auroc": auroc_interval(y, score, patients, level)}
     for name, among in zip(PROPORTIONS, _among(y, positive).T, strict=True):
         if among.any():
-            found[name] = wilson((y == positive)[among].sum(), among.sum(), level)
-    return found
+            limits[name] = wilson((y == positive)[among].sum(), among.sum(), level)
+    return limits
 
 # %% ../../nbs/stats/metrics.ipynb #f8bbfba3
 def binary_metrics(
-    preds: pd.DataFrame,  # Predictions, of two classes or three (in their binary reading)
+    preds: pd.DataFrame,  # Predictions of two classes, or of three (read as binary)
     threshold: float,  # Pneumonia when score >= this
     level: float = 0.95,  # Coverage of the intervals, between 0 and 1
     n_boot: int = 2000,  # Resamples of patients
-    seed: int = 0,  # The same seed, the same intervals
+    seed: int = 0,  # The same seed gives the same intervals
 ) -> pd.DataFrame:  # By metric: value, k, n (proportions), low, high, interval, resamples, formula_low, formula_high
     "Metrics of pneumonia against normal, with counts and percentile intervals of a bootstrap over patients."
     y, score, patients = is_pneumonia(preds), pneumonia_score(preds), preds["patient"].to_numpy()
@@ -173,7 +177,7 @@ def _class_statistics(
 
 
 def _with_means(per_class: np.ndarray, support: np.ndarray) -> np.ndarray:
-    "The same with the rows macro, weighted (a class without images has no weight) and accuracy added."
+    "Add the rows macro, weighted (a class without images has no weight) and accuracy."
     share = support / support.sum(1, keepdims=True)
     weighted = np.where(share[..., None] > 0, per_class, 0) * share[..., None]
     accuracy = weighted[:, :, 1:2].sum(1) * np.array([1, 1, 1, np.nan])
@@ -185,7 +189,7 @@ def class_metrics(
     preds: pd.DataFrame,  # Predictions
     threshold: float | None = None,  # As in `decisions`
     n_boot: int = 2000,  # Resamples of patients for the intervals
-    seed: int = 0,  # The same seed, the same intervals
+    seed: int = 0,  # The same seed gives the same intervals
 ) -> pd.DataFrame:  # Rows: classes, macro, weighted, accuracy. Columns: `CLASS_METRICS`, counts, and `_low`, `_high`
     "Metrics of each class with their counts, their means, and the accuracy; 95 % intervals over patients."
     matrix, own = confusion(preds, threshold).to_numpy(), preds["label"].to_numpy()[:, None] == classes_of(preds)

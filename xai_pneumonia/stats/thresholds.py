@@ -18,8 +18,8 @@ def cumulative(
     y: np.ndarray,  # (images,) bool, the truth
     score: np.ndarray,  # (images,)
     weights: np.ndarray,  # (resamples, images), how often each image counts
-) -> tuple[np.ndarray, np.ndarray]:  # Twice (resamples, distinct scores)
-    "Positives and negatives with at least each distinct score, from the highest score down."
+) -> tuple[np.ndarray, np.ndarray]:  # True and false positives, each (resamples, distinct scores)
+    "True and false positives if each distinct score were the threshold, from the highest score down."
     order = np.argsort(-score, kind="stable")
     last = np.flatnonzero(np.diff(score[order], append=-np.inf))  # the last image of each run of equal scores
     y, weights = y[order], weights[:, order]
@@ -32,7 +32,7 @@ RULES = ("youden", "sensitivity", "cost")
 def parse_rule(
     rule: str,  # "youden", "sensitivity=0.95" (above 0, up to 1) or "cost=5" (above 0)
 ) -> tuple[str, float]:  # Its name and its number; raises `InputError` for anything else
-    "A rule as it is written."
+    "Split a rule as it is written into its parts."
     name, _, number = rule.partition("=")
     try:
         value = float(number) if number else np.nan
@@ -45,21 +45,21 @@ def parse_rule(
 
 
 def _merit(rule, tp, fp):
-    "How good it is to call everything down to each distinct score pneumonia; the largest is chosen."
+    "The merit of each distinct score as a threshold, from the highest score down; the largest is chosen."
     name, value = parse_rule(rule)
-    found, alarms = tp / tp[-1], fp / fp[-1]
+    sensitivity, false_alarms = tp / tp[-1], fp / fp[-1]
     if name == "youden":
-        return found - alarms
+        return sensitivity - false_alarms
     if name == "cost":
         return -(value * (tp[-1] - tp) + fp)
-    return np.where(found >= value - 1e-12, -alarms, -np.inf)
+    return np.where(sensitivity >= value - 1e-12, -false_alarms, -np.inf)
 
 # %% ../../nbs/stats/thresholds.ipynb #72717a89
 def choose_threshold(
     preds: pd.DataFrame,  # Predictions of validation images, never of test images
     rule: str = "youden",  # As `parse_rule` takes it
 ) -> float:  # Decide pneumonia when score >= this; raises `InputError` unless both classes are present
-    "The threshold a rule chooses."
+    "Choose a threshold by a rule."
     y, score = is_pneumonia(preds), pneumonia_score(preds)
     if y.all() or not y.any():
         raise InputError(
