@@ -162,7 +162,7 @@ def _check_training_images(manifest, recipe):
 
 
 def _loaders(manifest, recipe):
-    names = "task size resize batch_size sampler rotate zoom lighting flip vertical_flip gamma border".split()
+    names = "task size resize batch_size sampler rotate zoom lighting flip vertical_flip gamma border crop".split()
     return make_dls(manifest, **{name: getattr(recipe, name) for name in names})
 
 

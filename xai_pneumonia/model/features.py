@@ -24,7 +24,7 @@ def has_few_views(
     recipe: Recipe,
 ) -> bool:
     "Does a training image have one view, or two (mirrored), and does the body keep still?"
-    moves = recipe.rotate or recipe.zoom > 1 or recipe.lighting or recipe.gamma or recipe.border
+    moves = recipe.rotate or recipe.zoom > 1 or recipe.lighting or recipe.gamma or recipe.border or recipe.crop < 1
     return not (moves or recipe.vertical_flip or recipe.mixup) and recipe.batchnorm == "fixed"
 
 # %% ../../nbs/model/features.ipynb #324ca075

@@ -35,34 +35,6 @@ CHOICES = {  # fields whose value is one of a few words
     "calibration": METHODS,
 }
 
-# %% ../../nbs/model/recipes.ipynb #41c8b5ec
-@dataclass(frozen=True)
-class _Model:
-    task: str = "binary"  # binary or 3class
-    backbone: str = "mobilenet_v2"  # A torchvision classification model, by name
-    weights: str = "imagenet"  # imagenet (torchvision's download), none (random), or a state-dict file
-    head: str = "linear"  # linear, fastai, dense or imagenet: see `make_head`
-    output: str = "softmax"  # softmax (one output per class), or logit (a single one; binary only)
-
-
-@dataclass(frozen=True)
-class _Images(_Model):
-    size: int = 224  # Side of the square input, in pixels
-    resize: str = "squish"  # How an image becomes square: squish, crop or pad
-    rotate: float = 10.0  # Largest rotation in training, in degrees
-    zoom: float = 1.1  # Largest magnification in training
-    lighting: float = 0.2  # Largest change of brightness and contrast in training
-    flip: bool = True  # Mirror half of the training images left to right
-    vertical_flip: bool = False  # Mirror top to bottom, and turn by quarters, too
-    gamma: float = 0.0  # Largest change of the logarithm of the exponent of the grey curve in training
-    border: float = 0.0  # Widest strip that is painted over at each edge of half the training images; share of the side
-    train_images: int = 0  # Train on so many images only, half of each label, whole patients; 0: all
-    shuffle_labels: bool = (
-        False  # Give each training image another's label: a control that can learn nothing of the disease
-    )
-    sampler: str = "all"  # all (each once an epoch), balanced (drawn, classes alike), or two_weights (a bug, see below)
-    batch_size: int = 32  # Images per batch
-
 # %% ../../nbs/model/recipes.ipynb #bbdae8e8
 _LEAST = {"size": 32, "batch_size": 1, "frozen_epochs": 0, "epochs": 0, "frozen_lr": 0, "weight_decay": 0, "mixup": 0}
 _LEAST |= {"rotate": 0, "zoom": 1, "lighting": 0, "gamma": 0, "border": 0, "train_images": 0, "patience": 0}
@@ -73,6 +45,7 @@ def _contradictions(recipe):
     for name, least in _LEAST.items():
         value = getattr(recipe, name)
         yield not least <= value < inf, f"{name} is {value}; give a number from {least} on"
+    yield not 0 < recipe.crop <= 1, f"crop is {recipe.crop}; give the share of the area to keep, above 0 and up to 1"
     random, one = recipe.weights == "none", recipe.output == "logit"
     yield len(recipe.lr) != 3, f"lr {recipe.lr} has {len(recipe.lr)} value(s); give three: early body, late body, head"
     yield recipe.frozen_epochs + recipe.epochs < 1, "frozen_epochs and epochs are both 0; give one of them a number"
@@ -104,9 +77,33 @@ def _contradictions(recipe):
 
 # %% ../../nbs/model/recipes.ipynb #36167d03
 @dataclass(frozen=True)
-class Recipe(_Images):
+class Recipe:
     "All the choices of one training."
 
+    # the model
+    task: str = "binary"  # binary or 3class
+    backbone: str = "mobilenet_v2"  # A torchvision classification model, by name
+    weights: str = "imagenet"  # imagenet (torchvision's download), none (random), or a state-dict file
+    head: str = "linear"  # linear, fastai, dense or imagenet: see `make_head`
+    output: str = "softmax"  # softmax (one output per class), or logit (a single one; binary only)
+    # the images
+    size: int = 224  # Side of the square input, in pixels
+    resize: str = "squish"  # How an image becomes square: squish, crop or pad
+    rotate: float = 10.0  # Largest rotation in training, in degrees
+    zoom: float = 1.1  # Largest magnification in training
+    lighting: float = 0.2  # Largest change of brightness and contrast in training
+    crop: float = 1.0  # Least share of the area that a random crop keeps; 1: no crop
+    flip: bool = True  # Mirror half of the training images left to right
+    vertical_flip: bool = False  # Mirror top to bottom, and turn by quarters, too
+    gamma: float = 0.0  # Largest change of the logarithm of the exponent of the grey curve in training
+    border: float = 0.0  # Widest strip that is painted over at each edge of half the training images; share of the side
+    train_images: int = 0  # Train on so many images only, half of each label, whole patients; 0: all
+    shuffle_labels: bool = (
+        False  # Give each training image another's label: a control that can learn nothing of the disease
+    )
+    sampler: str = "all"  # all (each once an epoch), balanced (drawn, classes alike), or two_weights (a bug, see below)
+    batch_size: int = 32  # Images per batch
+    # what learns, and how
     batchnorm: str = "fixed"  # Statistics of the body's BatchNorm: fixed (as in the weights), or moving in all stages
     train_head: bool = True  # False: the head stays as it was drawn (a bug, see below)
     trained_blocks: int = -1  # How many blocks of the body, from its end, the second stage trains; -1: all
