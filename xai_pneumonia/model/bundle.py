@@ -34,7 +34,7 @@ from ..stats.thresholds import choose_threshold
 from ..style import DISCLAIMER
 
 # %% ../../nbs/model/bundle.ipynb #a63ed7b1
-# 1 had no `output` (it was softmax) and no `members` (there was one); 2 was not calibrated; 3 had no `card_sha256`
+# 1 had no `output` (it was softmax) and no `members` (there was one); 2 had no calibration; 3 had no `card_sha256`
 BUNDLE_FORMAT = 4
 
 
@@ -43,7 +43,7 @@ class Bundle:
     "A trained model and its card."
 
     model: nn.Module  # Body and head; (B, 3, size, size), normalised -> (B, classes) logits
-    card: dict  # backbone, classes, size, resize, calibration, threshold, where weights and data come from, …
+    card: dict  # backbone, classes, size, resize, calibration, threshold, origin of the weights and data, …
 
     @property
     def classes(self) -> list:
@@ -52,14 +52,14 @@ class Bundle:
 
     @property
     def calibration(self) -> dict:
-        "As `fit_calibration` gives it; bundles of an older format have none."
+        "As `fit_calibration` returns it; older bundles have none."
         return self.card.get("calibration", {"method": "none"})
 
     def normalised(
         self,
         squares: torch.Tensor,  # (B, size, size) uint8, grey
-    ) -> torch.Tensor:  # (B, 3, size, size), where the model is
-        "What the model takes."
+    ) -> torch.Tensor:  # (B, 3, size, size), on the model's device
+        "The model's input."
         device = next(self.model.parameters()).device
         mean, std = (torch.tensor(self.card[name], device=device)[:, None, None] for name in ("mean", "std"))
         x = (squares.to(device)[:, None].float() / 255 - mean) / std
@@ -67,9 +67,9 @@ class Bundle:
 
     def probabilities(
         self,
-        logits: torch.Tensor,  # (B, classes), as the model gives them
-    ) -> pd.DataFrame:  # Calibrated `p_CLASS` of each image
-        "What is said of them."
+        logits: torch.Tensor,  # (B, classes), the model's output
+    ) -> pd.DataFrame:  # `p_CLASS` of each image
+        "Calibrated class probabilities."
         p = logits.float().softmax(1).cpu().numpy().astype(float)
         columns = [f"p_{c}" for c in self.classes]
         return calibrate(pd.DataFrame(p, columns=columns), self.calibration)[columns]
@@ -77,12 +77,12 @@ class Bundle:
 # %% ../../nbs/model/bundle.ipynb #afae48a1
 def make_bundle(
     model: nn.Module,  # Body and head, after training
-    recipe: Recipe,  # That it was trained by
+    recipe: Recipe,  # How it was trained
     origin: str,  # Where the initial weights came from
-    data: dict,  # Which data it was trained on: `name`, `fingerprint`, `synthetic`, `credit`
-    members: int = 1,  # How many trained models it is made of
+    data: dict,  # Its training data: `name`, `fingerprint`, `synthetic`, `credit`
+    members: int = 1,  # Number of trained models in it
 ) -> Bundle:
-    "What is needed to use the model again, and to know where it comes from. `fit_decision` gives it a threshold."
+    "Everything needed to use the model again and to know its origin; `fit_decision` adds the threshold."
     mean, std = imagenet_stats
     card = {
         "disclaimer": DISCLAIMER,
@@ -106,16 +106,16 @@ def make_bundle(
 
 
 def _card_hash(card):
-    "The SHA-256 of all that a card says, but for this hash itself."
-    said = {name: value for name, value in card.items() if name != "card_sha256"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    "The SHA-256 of everything in a card except this hash itself."
+    fields = {name: value for name, value in card.items() if name != "card_sha256"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 # %% ../../nbs/model/bundle.ipynb #10b68d60
 def save_bundle(
     bundle: Bundle,  # What to save
     folder: str | Path,  # Gets model.safetensors and model.json
 ):
-    "Write the two files; the card last, so that a card always has its weights."
+    "Write the two files, the card last, so that a card always has its weights."
     folder = Path(folder)
     with whole_file(folder / "model.safetensors") as part:
         part.write_bytes(save({k: v.contiguous() for k, v in bundle.model.state_dict().items()}))
@@ -130,7 +130,7 @@ _FIELDS |= {"mean": list, "std": list, "threshold": float, "sha256": str}
 
 
 def _rehearse(card):
-    "Do with a card what is done for each image; raises if it cannot be done."
+    "Use a card as for an image; raises if that is impossible."
     to_square(Image.new("L", (8, 8)), card["size"], card["resize"])
     preds = pd.DataFrame({f"p_{c}": [1 / len(card["classes"])] for c in card["classes"]})
     after = calibrate(preds, card.get("calibration", {"method": "none"}))
@@ -154,13 +154,13 @@ def _fault(card):
         return f"size {card['size']}, members {members}"
     _rehearse(card)
     if card["format"] >= 4 and card.get("card_sha256") != _card_hash(card):
-        return "it was changed after it had been written"
+        return "it was changed after it was written"
 
 # %% ../../nbs/model/bundle.ipynb #b523dc5e
 def load_card(
     folder: str | Path,  # A run folder, or any folder with model.safetensors and model.json
 ) -> dict:  # Raises `InputError` if it is missing, damaged, changed, or of a later format
-    "Read the card of a model, without the model."
+    "Read a model's card without the model."
     folder = Path(folder)
     path = folder / "model.json"
     if not path.is_file():
@@ -169,7 +169,7 @@ def load_card(
         card = json.loads(path.read_text(encoding="utf-8"))
         later = card["format"] > BUNDLE_FORMAT
         fault = None if later else _fault(card)
-    except Exception as e:  # a card can be wrong in more ways than we can think of
+    except Exception as e:  # a card can be wrong in more ways than we can list
         fault, later = repr(e), False
     if later:
         raise InputError(
@@ -190,7 +190,7 @@ def _empty_model(card):
 def load_bundle(
     folder: str | Path,  # A run folder, or any folder with model.safetensors and model.json
 ) -> Bundle:  # Ready for prediction; raises `InputError` if a file is missing, changed or damaged
-    "Read a model back."
+    "Read a saved model."
     card, path = load_card(folder), Path(folder) / "model.safetensors"
     if not path.is_file() or sha256(path) != card["sha256"]:
         raise InputError(f"{path} is missing or not the file that model.json describes; copy both files again")
@@ -206,8 +206,8 @@ def load_bundle(
 # %% ../../nbs/model/bundle.ipynb #c0812d96
 def predict_each(
     bundle: Bundle,  # A trained model
-    manifest: pd.DataFrame,  # Which images; its `path` (and, where present, the columns below) is used
-    changes: list[Callable | None],  # What to do to the images first: (B, 3, H, W) in [0, 1] to the same; None: nothing
+    manifest: pd.DataFrame,  # Images, with `path`, `patient`, `split` and the label of the model's task
+    changes: list[Callable | None],  # Applied to the images first, (B, 3, H, W) in [0, 1] to the same; None: no change
 ) -> list[
     pd.DataFrame
 ]:  # For each change: `path`, `patient`, `split`, `label`, `p_CLASS`, and uncalibrated `raw_CLASS`
@@ -219,20 +219,20 @@ def predict_each(
     mean, std = (torch.tensor(card[name], device=device)[:, None, None] for name in ("mean", "std"))
     loader = make_loader(manifest.path, card["size"], card["resize"])
     jobs = ((x.as_subclass(torch.Tensor).to(device), change) for (x,) in loader for change in changes)
-    bar, found = progress_bar(jobs, total=len(loader) * len(changes), leave=False), []
+    bar, outputs = progress_bar(jobs, total=len(loader) * len(changes), leave=False), []
     start, done = time.monotonic(), 0
     with torch.inference_mode():
         for x, change in bar:
             if change:
                 x = (change((x * std + mean).clamp(0, 1)) - mean) / std
-            found.append(model(x.contiguous(memory_format=torch.channels_last)).softmax(1).cpu())
+            outputs.append(model(x.contiguous(memory_format=torch.channels_last)).softmax(1).cpu())
             done += len(x)
-            bar.comment = f"{done / (time.monotonic() - start):.0f} images a second"
+            bar.comment = f"{done / (time.monotonic() - start):.0f} images per second"
     known = manifest[["path", "patient", "split"]].assign(label=manifest[TASKS[card["task"]][0]])
     columns = [f"p_{c}" for c in bundle.classes]
 
     def table(i):
-        p = torch.cat(found[i :: len(changes)]).numpy().astype(float)
+        p = torch.cat(outputs[i :: len(changes)]).numpy().astype(float)
         return calibrate(known.join(pd.DataFrame(p, columns=columns, index=manifest.index)), bundle.calibration)
 
     return [table(i) for i in range(len(changes))]
@@ -240,8 +240,8 @@ def predict_each(
 # %% ../../nbs/model/bundle.ipynb #d003570b
 def predict(
     bundle: Bundle,  # A trained model
-    manifest: pd.DataFrame,  # Which images; its `path` (and, where present, the columns below) is used
-    change: Callable | None = None,  # What to do to the images first: (B, 3, H, W) in [0, 1] to the same
+    manifest: pd.DataFrame,  # Images, with `path`, `patient`, `split` and the label of the model's task
+    change: Callable | None = None,  # Applied to the images first, (B, 3, H, W) in [0, 1] to the same
 ) -> pd.DataFrame:  # `path`, `patient`, `split`, `label`, `p_CLASS` and, before calibration, `raw_CLASS`; same index
     "Calibrated class probabilities for each image, with a progress bar."
     return predict_each(bundle, manifest, [change])[0]
@@ -249,10 +249,10 @@ def predict(
 # %% ../../nbs/model/bundle.ipynb #c226764e
 def fit_decision(
     bundle: Bundle,  # A trained model
-    valid: pd.DataFrame,  # What it predicts, uncalibrated, for validation images, perturbed ones perhaps included
-    method: str,  # Of calibration, one of `METHODS`
+    valid: pd.DataFrame,  # Its uncalibrated predictions for validation images, possibly with perturbed ones
+    method: str,  # Calibration method, one of `METHODS`
 ) -> Bundle:  # The same model with `calibration`, `threshold` (Youden) and `conformal` (95 %) in its card
-    "Fit on validation all that turns the model's output into a decision."
+    "Fit on validation images everything that turns the model's output into a decision."
     fitted = fit_calibration(valid, method)
     after = calibrate(valid, fitted)
     chosen = {"threshold": choose_threshold(after), "conformal": conformal_thresholds(after, 0.95)}
