@@ -262,8 +262,8 @@ def change_recipe(
 def recipe_from_json(
     text: str,  # The contents of a `recipe.json`
 ) -> Recipe:  # Raises `InputError` on unknown names
-    "Read a recipe of a run folder back."
-    return change_recipe(RECIPES["default"], json.loads(text))
+    "Read the recipe of a run folder back. Fields that it was written without, before they existed, keep their defaults."
+    return change_recipe(Recipe(), json.loads(text))
 
 
 def find_recipe(
