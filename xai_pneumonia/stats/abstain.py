@@ -28,8 +28,8 @@ def net_benefit(
     preds: pd.DataFrame,  # Predictions of one part, with both classes
     thresholds: list[float],  # Act when the score >= this; each at least 0 and below 1
     n_boot: int = 500,  # Resamples of patients; those that lack a class are left out
-    prevalence: float | None = None,  # Share of ill patients to restate it for, between 0 and 1; None: that of `preds`
-    seed: int = 0,  # The same seed, the same band
+    prevalence: float | None = None,  # Assumed share of ill patients, between 0 and 1; None: that of `preds`
+    seed: int = 0,  # The same seed gives the same band
 ) -> pd.DataFrame:  # threshold, model, low, high (95 %, patient bootstrap), treat_all, treat_none; per patient
     """Net benefit of acting on the pneumonia score, and of acting always or never (Vickers and Elkin 2006).
 
@@ -46,8 +46,8 @@ def net_benefit(
     def benefit(called, weights):  # (images, thresholds) and (resamples, images) -> (resamples, thresholds)
         tp, fp = weights @ (called & y[:, None]), weights @ (called & ~y[:, None])
         ill, well = (weights @ which[:, None] for which in (y, ~y))
-        of_ill = (ill if prevalence is None else prevalence * (ill + well)) / (ill + well)
-        return tp / ill * of_ill - fp / well * (1 - of_ill) * t / (1 - t)
+        share_ill = (ill if prevalence is None else prevalence * (ill + well)) / (ill + well)
+        return tp / ill * share_ill - fp / well * (1 - share_ill) * t / (1 - t)
 
     blocks = patient_weights(preds["patient"].to_numpy(), n_boot, seed)
     boot = np.concatenate([benefit(called, w[(w @ y > 0) & (w @ ~y > 0)]) for w in blocks])
@@ -64,7 +64,7 @@ def plot_decision_curve(
     ax: "Axes | None" = None,  # A new one if None; a second call on the same axis adds a curve
     prevalence: float | None = None,  # As in `net_benefit`
 ) -> "Axes":
-    "Draw net benefit against the threshold with its 95 % band; thin, in the same style, treating everybody."
+    "Draw net benefit against the threshold with its 95 % band; a thin line in the same style is treating everybody."
     ax = new_axis(ax, 5, 3.6)
     top = ax.get_ylim()[1] if ax.lines else 0
     table = net_benefit(preds, np.linspace(0.01, 0.99, 99), prevalence=prevalence)
@@ -88,7 +88,7 @@ def _certainty(preds, threshold):
         return class_probabilities(preds).max(1)
     threshold = 0.5 if threshold is None else threshold
     if not 0 < threshold < 1:
-        raise InputError(f"threshold {threshold}: certainty is the distance from it, expected it between 0 and 1")
+        raise InputError(f"threshold {threshold}: certainty is the distance from it; expected a value between 0 and 1")
     # rounded, so that 0.3 and 0.7 are equally far from 0.5
     return np.abs(logit(pneumonia_score(preds)) - logit(threshold)).round(9)
 
@@ -96,7 +96,7 @@ def _certainty(preds, threshold):
 def risk_coverage(
     preds: pd.DataFrame,  # Predictions
     threshold: float | None = None,  # As in `decisions`
-) -> pd.DataFrame:  # certainty (at least), coverage, images, errors, risk, low, high: a row each time more are decided
+) -> pd.DataFrame:  # certainty (at least), coverage, images, errors, risk, low, high: a row for each level of certainty
     """What share of decisions is wrong if only the most certain ones are made (Geifman and El-Yaniv 2017).
 
     The 95 % interval is Wilson's with the number of patients among the decided images. Raises `InputError` for a
@@ -104,7 +104,7 @@ def risk_coverage(
     certainty = _certainty(preds, threshold)
     order = np.argsort(-certainty, kind="stable")
     certainty = certainty[order]
-    last = np.flatnonzero(np.append(certainty[1:] != certainty[:-1], True))  # of each run of equals
+    last = np.flatnonzero(np.append(certainty[1:] != certainty[:-1], True))  # the last of each run of equals
     errors = np.cumsum((decisions(preds, threshold) != preds["label"].to_numpy())[order])[last]
     patients = np.cumsum(~preds["patient"].iloc[order].duplicated().to_numpy())[last]
     images = last + 1
@@ -125,7 +125,7 @@ def plot_risk_coverage(
     label: str = "",  # Name of the curve, such as "test"
     ax: "Axes | None" = None,  # A new one if None; a second call on the same axis adds a curve
 ) -> "Axes":
-    "Draw risk against coverage with its 95 % band; thin, in the same style, the best order and a random one."
+    "Draw risk against coverage with its 95 % band; thin lines in the same style are the best order and a random one."
     ax = new_axis(ax, 5, 3.6)
     top = ax.get_ylim()[1] if ax.lines else 0
     colour, line, hatch, _ = next_style(ax)
@@ -137,7 +137,7 @@ def plot_risk_coverage(
     thin = {"linewidth": 0.7, "label": f"{label} best order, and by lot".strip()}
     ax.plot(decided / n, (decided - (n - wrong)).clip(0) / decided, **style, **thin)
     ax.axhline(risk, **style, linewidth=0.7)
-    most = table.high[table.coverage >= 0.2].max()  # the few most certain ones say little, and would fill the figure
+    most = table.high[table.coverage >= 0.2].max()  # the few most certain images say little, but would fill the figure
     ax.set(xlabel="coverage: share of images that are decided", ylabel="risk: share of wrong decisions")
     ax.set(xlim=(0, 1), ylim=(0, max(top, most)))
     ax.legend()
@@ -148,7 +148,7 @@ def conformal_thresholds(
     preds: pd.DataFrame,  # Predictions that the model was not trained on, such as those of validation
     level: float = 0.9,  # How often the true class is to be in the set, between 0 and 1
 ) -> dict[str, float]:  # Class: the largest 1 - p that is kept; 1.0, so always, where there are too few images
-    """A limit for each class that keeps it in its prediction set as often as `level` says.
+    """A limit for each class, so that its prediction sets contain it as often as `level` says.
 
     Class-conditional (Mondrian) split conformal prediction (Vovk, Gammerman and Shafer 2005). Warns where a class has
     too few images for the level; raises `InputError` for a level that is not between 0 and 1."""
@@ -159,7 +159,7 @@ def conformal_thresholds(
         scores = np.sort(1 - p[(preds["label"] == name).to_numpy()])
         k = math.ceil(round((len(scores) + 1) * level, 9))
         if k > len(scores):
-            few = f"{len(scores)} images of {name} are too few for a level of {level}, {needed} are needed"
+            few = f"{len(scores)} images of {name} are too few for a level of {level}; {needed} are needed"
             warnings.warn(f"{few}: {name} will be in every prediction set", stacklevel=2)
         thresholds[name] = float(scores[k - 1]) if k <= len(scores) else 1.0
     return thresholds
@@ -179,7 +179,7 @@ def conformal_sets(
 
 # %% ../../nbs/stats/abstain.ipynb #fb553aa6
 def conformal_coverage(
-    preds: pd.DataFrame,  # Predictions of one part, not the one that the thresholds are from
+    preds: pd.DataFrame,  # Predictions of one part, other than the one that set the thresholds
     thresholds: dict[str, float],  # As `conformal_thresholds` gives them
 ) -> pd.DataFrame:  # Indexed by class and total: covered, n, coverage, low, high, mean_size, empty, several
     """How often the true class is in its prediction set, for each class that occurs and for all images.

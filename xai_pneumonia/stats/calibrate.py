@@ -40,31 +40,31 @@ def _scaled(log_p, temperature, bias):
 
 # %% ../../nbs/stats/calibrate.ipynb #ed73d91f
 def _targets(preds, smooth):
-    "One row an image: 1 for its class; if smooth, (n + 1) / (n + classes) of the n images of a class."
+    "One row per image: 1 for its class; if smooth, (n + 1) / (n + classes), n being the images of that class."
     classes = classes_of(preds)
     own = preds["label"].to_numpy()[:, None] == np.array(classes)
     if not smooth:
         return own.astype(float)
-    right = ((own.sum(0) + 1) / (own.sum(0) + len(classes)))[own.argmax(1)][:, None]
-    return np.where(own, right, (1 - right) / (len(classes) - 1))
+    high = ((own.sum(0) + 1) / (own.sum(0) + len(classes)))[own.argmax(1)][:, None]
+    return np.where(own, high, (1 - high) / (len(classes) - 1))
 
 
 def _fit_scaling(preds, with_bias):
-    "The temperature, between 0.05 and 20, and the bias of each class: NORMAL has none."
+    "The temperature, between 0.05 and 20, and the bias of each class, 0 for NORMAL."
     from scipy.optimize import minimize
 
     log_p, targets = _log_probabilities(preds), _targets(preds, with_bias)
-    moved = np.array([with_bias and c != "NORMAL" for c in classes_of(preds)])
+    biased = np.array([with_bias and c != "NORMAL" for c in classes_of(preds)])
 
     def parts(x):
-        bias = np.zeros(len(moved))
-        bias[moved] = x[1:]
+        bias = np.zeros(len(biased))
+        bias[biased] = x[1:]
         return float(np.exp(x[0])), bias
 
     def loss(x):
         return -(targets * _scaled(log_p, *parts(x))).sum(1).mean()
 
-    limits = [(np.log(0.05), np.log(20))] + [(-20, 20)] * moved.sum()
+    limits = [(np.log(0.05), np.log(20))] + [(-20, 20)] * biased.sum()
     temperature, bias = parts(minimize(loss, np.zeros(len(limits)), bounds=limits, tol=1e-12).x)
     return {"temperature": temperature, "bias": bias.tolist()}
 
@@ -74,7 +74,7 @@ def _fit_isotonic(preds):
     from sklearn.isotonic import IsotonicRegression
 
     y, odds = is_pneumonia(preds), _log_odds(preds)
-    limit = 1 / (len(y) + 2)  # never quite sure
+    limit = 1 / (len(y) + 2)  # never exactly 0 or 1
     fitted = IsotonicRegression(y_min=limit, y_max=1 - limit, out_of_bounds="clip").fit(odds, y)
     return {"log_odds": fitted.X_thresholds_.tolist(), "probability": fitted.y_thresholds_.tolist()}
 
@@ -89,7 +89,7 @@ def _log_odds(
 def fit_calibration(
     preds: pd.DataFrame,  # Predictions of validation images, never of test images
     method: str,  # One of `METHODS`; isotonic for two classes only
-) -> dict:  # Plain values: `method`, and what it has fitted; raises `InputError` if it cannot be fitted
+) -> dict:  # Plain values: `method`, and its fitted numbers; raises `InputError` if it cannot be fitted
     "Fit a calibration."
     classes, present = classes_of(preds), set(preds["label"])
     if method not in METHODS:
@@ -107,7 +107,7 @@ def fit_calibration(
 def calibrate(
     preds: pd.DataFrame,  # Predictions, straight from the model
     calibration: dict,  # As `fit_calibration` gives it
-) -> pd.DataFrame:  # The same with calibrated `p_CLASS`; what the model said is kept in `raw_CLASS`
+) -> pd.DataFrame:  # The same with calibrated `p_CLASS`; the model's own probabilities are kept in `raw_CLASS`
     "Apply a calibration."
     columns = _columns(preds)
     raw = preds[columns].rename(columns=lambda c: c.replace("p_", "raw_", 1))
@@ -122,9 +122,9 @@ def calibrate(
 
 
 def uncalibrated(
-    preds: pd.DataFrame,  # What `calibrate` has returned, or predictions that it has never seen
-) -> pd.DataFrame:  # The same as it was before
-    "Take a calibration back."
+    preds: pd.DataFrame,  # As `calibrate` returns them, or never calibrated
+) -> pd.DataFrame:  # The predictions as they were before
+    "Undo a calibration."
     raw = [f"raw_{c}" for c in classes_of(preds)]
     if not set(raw) <= set(preds):
         return preds
@@ -133,9 +133,9 @@ def uncalibrated(
 # %% ../../nbs/stats/calibrate.ipynb #8214ec84
 def reliability(
     preds: pd.DataFrame,  # Predictions
-    bins: int = 10,  # Of equal width
+    bins: int = 10,  # Number of bins of equal width
 ) -> pd.DataFrame:  # A row for each bin with images: score (mean), images, patients, k, rate, low, high
-    "The share of pneumonia among images of like score, with 95 % intervals (Wilson, over patients)."
+    "The share of pneumonia among images of similar score, with 95 % intervals (Wilson, over patients)."
     score = pneumonia_score(preds)
     table = pd.DataFrame({"score": score, "ill": is_pneumonia(preds), "patient": preds["patient"].to_numpy()})
     groups = table.groupby(np.minimum((score * bins).astype(int), bins - 1))
@@ -158,8 +158,8 @@ def plot_reliability(
     rows = reliability(preds)
     bars = np.abs(rows[["low", "high"]].to_numpy().T - rows.rate.to_numpy())
     style = {"color": colour, "linestyle": line, "marker": marker, "markeredgecolor": "black", "capsize": 2}
-    drawn = ax.errorbar(rows.score, rows.rate, yerr=bars, elinewidth=0.8, label=f"{label} ({len(preds)})", **style)
-    drawn.lines[0].set_gid("curve")
+    curve = ax.errorbar(rows.score, rows.rate, yerr=bars, elinewidth=0.8, label=f"{label} ({len(preds)})", **style)
+    curve.lines[0].set_gid("curve")
     for row in rows.itertuples():
         ax.annotate(row.images, (row.score, row.rate), (4, -9), textcoords="offset points", fontsize=7, color=colour)
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, zorder=0)

@@ -7,6 +7,7 @@ __all__ = ['match', 'auroc_difference', 'mcnemar', 'paired_bootstrap', 'holm', '
 
 # %% ../../nbs/stats/compare.ipynb #0078e056
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,17 @@ from ..core import InputError
 from .intervals import auroc_covariance
 from .metrics import METRICS, bootstrap
 from .predictions import is_pneumonia, pneumonia_score
+from ..style import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../../nbs/stats/compare.ipynb #fbcf8d6f
 def match(
     a: pd.DataFrame,  # Predictions of one model
     b: pd.DataFrame,  # Predictions of another
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # The same rows in the same order; raises `InputError` if the images differ
-    "Two tables of predictions, row by row of the same image."
+    "Put two tables of predictions in the same order, row by row."
     b = b.set_index("path").reindex(a.path).reset_index()
     if len(a) != len(b) or b.label.isna().any() or set(a.path) != set(b.path):
         raise InputError("the predictions are of different images; predict the same ones with both models")
@@ -35,7 +40,7 @@ def auroc_difference(
     b: pd.DataFrame,  # Predictions of another, on the same images
     level: float = 0.95,  # Coverage of the interval
 ) -> dict:  # a, b, difference (a - b), low, high, p (two-sided)
-    "Is one AUROC larger? By the covariance of the two, patients as clusters."
+    "The difference of two AUROCs, by their covariance with patients as clusters."
     from scipy.stats import norm
 
     a, b = match(a, b)
@@ -57,9 +62,9 @@ def auroc_difference(
 def mcnemar(
     a: pd.DataFrame,  # Predictions of one model
     b: pd.DataFrame,  # Predictions of another, on the same images
-    thresholds: tuple[float, float],  # Of the two: pneumonia when score >= this
-) -> dict:  # only_a, only_b: images that only one decides rightly; p: exact, two-sided
-    "Does one model decide rightly more often?"
+    thresholds: tuple[float, float],  # One for each model: pneumonia when score >= this
+) -> dict:  # only_a, only_b: images that only one decides correctly; p: exact, two-sided
+    "Does one model decide correctly more often?"
     from scipy.stats import binomtest
 
     a, b = match(a, b)
@@ -73,22 +78,24 @@ def mcnemar(
 def paired_bootstrap(
     a: pd.DataFrame,  # Predictions of one model
     b: pd.DataFrame,  # Predictions of another, on the same images
-    thresholds: tuple[float, float],  # Of the two: pneumonia when score >= this
+    thresholds: tuple[float, float],  # One for each model: pneumonia when score >= this
     level: float = 0.95,  # Coverage of the intervals
     n_boot: int = 2000,  # Resamples of patients
-    seed: int = 0,  # The same seed, the same resamples
+    seed: int = 0,  # The same seed gives the same resamples
 ) -> pd.DataFrame:  # Indexed by metric: difference (mean over the resamples), low, high of a - b
     "How much do two models differ, in every metric?"
     a, b = match(a, b)
     b = b.assign(patient=a.patient)
-    apart = bootstrap(a, thresholds[0], n_boot, seed) - bootstrap(b, thresholds[1], n_boot, seed)
-    low, high = apart.quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy()
-    return pd.DataFrame({"difference": apart.mean(), "low": low, "high": high}, index=pd.Index(METRICS, name="metric"))
+    difference = bootstrap(a, thresholds[0], n_boot, seed) - bootstrap(b, thresholds[1], n_boot, seed)
+    low, high = difference.quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy()
+    return pd.DataFrame(
+        {"difference": difference.mean(), "low": low, "high": high}, index=pd.Index(METRICS, name="metric")
+    )
 
 # %% ../../nbs/stats/compare.ipynb #ea91dbcc
 def holm(
     p: list[float],  # p values of several tests
-) -> np.ndarray:  # Corrected ones, in the same order, at most 1
+) -> np.ndarray:  # Corrected p values, in the same order, at most 1
     "Correct for the number of tests (Holm 1979)."
     p = np.asarray(p, float)
     order = np.argsort(p)
@@ -99,8 +106,10 @@ def holm(
 def compare(
     models: dict[str, pd.DataFrame],  # Name: predictions, all of the same images
     thresholds: dict[str, float],  # Name: pneumonia when score >= this
-) -> pd.DataFrame:  # A row a pair: AUROCs, their difference with interval, p of AUROC and of decisions, both corrected
-    "Every pair of several models; p values are corrected for the number of pairs."
+) -> (
+    pd.DataFrame
+):  # A row per pair: AUROCs, their difference with interval, p of AUROC and of decisions, both corrected
+    "Compare every pair of several models; p values are corrected for the number of pairs."
     rows = []
     for a, b in combinations(models, 2):
         by_auroc = auroc_difference(models[a], models[b])
@@ -114,12 +123,10 @@ def compare(
 
 def plot_forest(
     table: pd.DataFrame,  # As `compare` gives it
-):  # Matplotlib figure
-    "Differences of AUROC with their intervals, one line a pair."
-    import matplotlib.pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(6, 0.8 + 0.35 * len(table)), dpi=80, layout="constrained")
-    plt.close(fig)  # a notebook would show an open figure a second time
+) -> "Figure":
+    "Draw the differences of AUROC with their intervals, one line per pair."
+    fig = new_figure(6, 0.8 + 0.35 * len(table))
+    ax = fig.subplots()
     at = np.arange(len(table))[::-1]
     errors = [table.difference - table.low, table.high - table.difference]
     ax.errorbar(table.difference, at, xerr=errors, fmt="s", color="black", capsize=3, ms=5)
