@@ -1,8 +1,8 @@
 """Recipes on all images, fold by fold: python experiments/fold_trials.py NAME=FOLDER [NAME=FOLDER …]
 
-FOLDER holds the runs fold1, fold2 … of a cross-validation: RUN/folds, or RUN.folds while it is not finished. Writes
-results/fold_trials.csv: one row for each name and fold, with what `experiments/trials.py` has for its variants. Test images are
-not looked at.
+FOLDER holds the runs fold1, fold2 … of a cross-validation: RUN/folds, or RUN.folds before it is finished. Writes
+results/fold_trials.csv: one row for each name and fold, with the figures that `experiments/trials.py` has for its
+variants. Test images are not used.
 """
 
 import sys
@@ -24,8 +24,8 @@ def row(name: str, folder: Path) -> dict:
     return {"variant": name, "fold": folder.name, "images": len(plain)} | figures(plain, perturbed)
 
 
-def main(*named):
-    pairs = [text.partition("=")[::2] for text in named]
+def main(*arguments):
+    pairs = [text.partition("=")[::2] for text in arguments]
     rows = [row(name, folder) for name, parent in pairs for folder in sorted(Path(parent).glob("fold*[0-9]"))]
     table = pd.DataFrame(rows).round(5)
     table.to_csv(TABLE, index=False)

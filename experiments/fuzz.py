@@ -1,9 +1,9 @@
-"""Feed a reader what nobody would write: python experiments/fuzz.py TARGET SECONDS
+"""Feed a reader malformed input: python experiments/fuzz.py TARGET SECONDS
 
-TARGET is image, dicom, predictions or card. Atheris changes whole files byte by byte, and goes on from each change that
-reaches new lines of this library, Pillow or pydicom. A finding is any exception but `InputError`, an input that takes
-more than 20 seconds, or more than 3 GiB of memory. What caused one is kept in the folder fuzz-TARGET. A row is added to
-results/fuzz.csv.
+TARGET is image, dicom, predictions or card. Atheris changes valid files byte by byte, and continues from each change that
+reaches new lines of this library, Pillow or pydicom. A finding is any exception except `InputError`, or an input that
+takes more than 20 seconds or 3 GiB of memory. Inputs that caused one are kept in the folder fuzz-TARGET. A row is added
+to results/fuzz.csv.
 """
 
 import io
@@ -65,7 +65,7 @@ def radiographs() -> list[bytes]:
 
 
 def saved(save, **options) -> bytes:
-    "What a function writes to a file."
+    "The bytes that a function writes to a file."
     buffer = io.BytesIO()
     save(buffer, **options)
     return buffer.getvalue()
@@ -79,7 +79,7 @@ def tables() -> list[bytes]:
 
 
 def cards() -> list[bytes]:
-    "A card of format 3, which has no hash of its own, so that every change is looked at."
+    "A card of format 3, which has no hash of its own, so that every change is examined."
     import json
 
     from torch import nn
@@ -97,7 +97,7 @@ def cards() -> list[bytes]:
 
 
 def read_picture(file: Path):
-    "All that reads an image, or a header: for training, for prediction, for the audit."
+    "Everything that reads an image or a header, for training, prediction and the audit."
     from xai_pneumonia.sources.readers import _header
     from xai_pneumonia.sources.images import is_dicom, read_image, to_square
     from xai_pneumonia.sources.inputs import screen
@@ -116,7 +116,7 @@ def read_table(file: Path):
 
 
 def read_card(file: Path):
-    "The card of a model, and what is done with it after the network has spoken."
+    "The card of a model, and everything done with it after the network's output."
     import pandas as pd
     import torch
 
@@ -140,7 +140,7 @@ TARGETS = {
 
 
 def fuzz(target: str, seconds: str, folder: str):
-    "In a process of its own, because atheris ends it: feed the target, and keep what causes an error."
+    "Feed the target, and keep what causes an error; in its own process, because atheris ends it."
     import atheris
 
     with atheris.instrument_imports(include=["xai_pneumonia", "PIL", "pydicom"]):
@@ -153,7 +153,7 @@ def fuzz(target: str, seconds: str, folder: str):
         for i, seed in enumerate(seeds()):
             (corpus / str(i)).write_bytes(seed)
             file.write_bytes(seed)
-            read(file)  # the seeds themselves are good, and all modules are imported
+            read(file)  # the seeds are valid; this also imports all modules
 
     def once(data):
         file.write_bytes(data)
@@ -177,22 +177,22 @@ def fuzz(target: str, seconds: str, folder: str):
 
 
 def main(target: str, seconds: str):
-    "Run the child, and note what it did."
+    "Run the child process, and record the result."
     import pandas as pd
 
     try:
         atheris = version("atheris")
     except PackageNotFoundError:
-        sys.exit("atheris is not here; pip install atheris (on Linux and macOS)")
+        sys.exit("atheris is not installed; pip install atheris (on Linux and macOS)")
     kept = Path(f"fuzz-{target}")
     kept.mkdir()
     with tempfile.TemporaryDirectory() as d:
         command = [sys.executable, __file__, target, seconds, d]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as child:
-            said = "".join(line for line in child.stderr if not print(line, end="", file=sys.stderr))
-    executions = max(map(int, re.findall(r"^#(\d+)", said, re.M)), default=0)  # libFuzzer counts them as it goes
+            output = "".join(line for line in child.stderr if not print(line, end="", file=sys.stderr))
+    executions = max(map(int, re.findall(r"^#(\d+)", output, re.M)), default=0)  # libFuzzer counts them as it goes
     if not executions:
-        sys.exit("it did not start; see above")
+        sys.exit("atheris did not start; see above")
     row = {"target": target, "executions": executions, "seconds": seconds, "findings": len(list(kept.iterdir()))}
     row |= {"atheris": atheris, "python": platform.python_version()}
     pd.DataFrame([row]).to_csv(TABLE, mode="a", index=False, header=not TABLE.exists())

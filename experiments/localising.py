@@ -1,12 +1,12 @@
-"""Can a model be trained whose maps lie better, at no cost in accuracy?
+"""Can training put the maps in better places, at no cost in accuracy?
 
     python experiments/localising.py phantom FOLDER
     python experiments/localising.py boxes BOXES NAME=RUN ...           real images: a CSV with `boxes`, and finished runs
     python experiments/localising.py real BOXES DATA WEIGHTS FOLDER     the same, and variants of `default` trained on DATA
 
-The first trains variants of the recipe `phantom`, each with several seeds, into FOLDER. What is there is not trained
-again, and what the table has is not measured again. Validation and test are 400 new phantoms each, the same for all.
-results/localising.csv gets a row for each variant, seed and map; the variant `controls` has maps that know no model.
+The first trains variants of the recipe `phantom`, each with several seeds, into FOLDER. Existing models are not
+trained again, and rows in the table are not measured again. Validation and test are 400 new phantoms each, the same for
+all. results/localising.csv gets a row for each variant, seed and map; the variant `controls` has maps that use no model.
 """
 
 import sys
@@ -40,14 +40,14 @@ from xai_pneumonia.train import fit
 
 TABLE = Path(__file__).parent.parent / "results" / "localising.csv"
 SEEDS = (1, 2, 3)
-COMMON = {"epochs": 14, "precision": "bf16"}  # half the time each
+COMMON = {"epochs": 14, "precision": "bf16"}  # each halves the time
 SETS = {"valid": 1, "test": 2}  # name: seed of the phantoms; those of seed 0 are trained on
-SIZE = 112  # of the squares in which maps are measured, whatever size the model takes
+SIZE = 112  # side of the squares in which maps are measured, whatever the model's input size
 MEASURES = ("hit", "auprc", "energy")
 
 
 def finer(model, size):
-    "Read the smallest map but one with stride 1: the last map has twice the cells a side."
+    "Set the last stride to 1: the last map then has twice as many cells per side."
     strided = [m for m in model.modules() if isinstance(m, nn.Conv2d) and max(m.stride) > 1]
     sides = {}
     hooks = [m.register_forward_hook(lambda m, x, _: sides.update({m: x[0].shape[-1]})) for m in strided]
@@ -94,7 +94,7 @@ class OnMaps(Callback):
         if self.training:
             y, features = (t.as_subclass(torch.Tensor) for t in (self.y, self.hook.stored))
             weight = _classifier(self.model).weight
-            own = (weight - weight.mean(0))[y]  # what all classes have in common changes no probability
+            own = (weight - weight.mean(0))[y]  # what all classes share changes no probability
             maps = (features * own[:, :, None, None]).sum(1)
             self.learn.loss_grad = self.loss_grad + self.weight * self.penalty(maps)
 
@@ -115,8 +115,8 @@ def large(maps):
 
 @dataclass(frozen=True)
 class Variant:
-    fields: dict = field(default_factory=dict)  # of the recipe that are changed
-    change: callable = lambda model, size: None  # of the model, before anything is trained
+    fields: dict = field(default_factory=dict)  # changed fields of the recipe
+    change: callable = lambda model, size: None  # change to the model, before training
     penalty: tuple = ()  # for `OnMaps`
 
 
@@ -137,7 +137,7 @@ REAL_VARIANTS = {
     "one output": Variant({"output": "logit"}),
     "last stride 1": Variant(change=finer),
 }
-MAPS = {  # name: method, and is it the map of the last block, or of the one that the library chooses?
+MAPS = {  # name: method, and whether it maps the last block or the one that the library chooses
     "Grad-CAM": ("gradcam", False),
     "HiResCAM": ("hirescam", False),
     "last block": ("hirescam", True),
@@ -145,12 +145,12 @@ MAPS = {  # name: method, and is it the map of the last block, or of the one tha
 
 
 def trained(variant, recipe, data, out):
-    "The model of a variant as a bundle, calibrated as `train_run` does it; trained if it is not there."
+    "The model of a variant as a bundle, calibrated as in `train_run`; trained if it does not exist."
 
     def make(model, head, output, size, n_classes):
-        made = make_model(model, head, output, size, n_classes)
-        variant.change(made, size)
-        return made
+        network = make_model(model, head, output, size, n_classes)
+        variant.change(network, size)
+        return network
 
     with patch("xai_pneumonia.train.make_model", make), patch("xai_pneumonia.model.bundle.make_model", make):
         if not out.exists():
@@ -175,38 +175,38 @@ def lesions(images):
     return manifest, rows, truth_masks(rows, SIZE, "squish")
 
 
-def placed(of, images, maps):
-    "Localisation, mean over images and 95 % interval over patients; the names begin with `of`."
+def localisation(split, images, maps):
+    "Localisation, mean over images and 95 % interval over patients; the names begin with the split."
     _, rows, masks = lesions(images)
-    each, found = localisation_metrics(maps, masks), {}
+    each, columns = localisation_metrics(maps, masks), {}
     means, boot = patient_means(each[list(MEASURES)].to_numpy().T, rows.patient.to_numpy())
     for i, measure in enumerate(MEASURES):
         low, high = limits(boot[:, i])
-        found |= {f"{of}_{measure}": means[i], f"{of}_{measure}_low": low, f"{of}_{measure}_high": high}
-    return found
+        columns |= {f"{split}_{measure}": means[i], f"{split}_{measure}_low": low, f"{split}_{measure}_high": high}
+    return columns
 
 
 def figures(bundle, sets):
     "A row for each map: accuracy and localisation on each of the sets."
     accuracy, rows = {}, {name: {"map": name} for name in MAPS}
-    for of, images in sets.items():
+    for split, images in sets.items():
         manifest, ill, _ = lesions(images)
         p, y = 1 - predict(bundle, manifest).p_NORMAL, manifest.label != "NORMAL"
-        accuracy |= {f"{of}_auroc": roc_auc_score(y, p), f"{of}_log_loss": log_loss(y, p)}
+        accuracy |= {f"{split}_auroc": roc_auc_score(y, p), f"{split}_log_loss": log_loss(y, p)}
         for name, (method, last) in MAPS.items():
             layer = len(bundle.model[0]) - 1 if last else None
             raw = explain(bundle, ill, "PNEUMONIA", method, layer).raw
-            rows[name] |= {"cells": raw.shape[1]} | placed(of, images, scale_maps(raw, SIZE))
+            rows[name] |= {"cells": raw.shape[1]} | localisation(split, images, scale_maps(raw, SIZE))
     return [accuracy | row for row in rows.values()]
 
 
 def controls(sets):
     rows = {}
-    for of, images in sets.items():
+    for split, images in sets.items():
         _, ill, masks = lesions(images)
         squares = np.stack([np.asarray(to_square(read_image(path), SIZE, "squish")) for path in ill.path])
         for name, maps in control_maps(squares, masks, ill.patient.to_numpy(), cells=8).items():
-            rows.setdefault(name, {"map": name}).update(placed(of, images, maps))
+            rows.setdefault(name, {"map": name}).update(localisation(split, images, maps))
     return list(rows.values())
 
 
@@ -215,7 +215,7 @@ def read():
 
 
 def add(rows, images, variant, seed=0):
-    "Put rows into the table, in place of those of the same images, variant and seed."
+    "Add rows to the table, replacing those of the same images, variant and seed."
     table = read()
     rows = pd.DataFrame([{"images": images, "variant": variant, "seed": seed} | row for row in rows]).round(4)
     table = table[~table[["images", "variant", "seed"]].eq([images, variant, seed]).all(axis=1)]

@@ -1,7 +1,7 @@
-"""How much each further model of a cross-validation is worth: python experiments/members.py RUN
+"""What each further model of a cross-validation adds: python experiments/members.py RUN
 
-For the run folder RUN, made with --folds: the AUROC on the test images of the vote of every choice of its models, into
-results/members.csv. Nothing is chosen by it.
+RUN is a run folder made with --folds. For every subset of its models, the AUROC of their vote on the test images goes
+into results/members.csv. Nothing is chosen by it.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Add finished runs to results/recipes.csv: python experiments/results.py RECIPE DATA RUN [RUN …]
 
-One row for each recipe, backbone, choice of weights, number of members and seed; a run of the same replaces the row.
-`command` is what one would type to repeat it.
+There is one row for each recipe, backbone, choice of weights, number of members, seed and changes; a new run of the same
+replaces the row. `command` is the command that repeats it.
 """
 
 import sys
@@ -19,18 +19,18 @@ KEY = ["recipe", "backbone", "weights", "members", "seed", "changes"]
 
 
 def command(name, recipe, members) -> tuple[str, str]:
-    "What to type, and which fields of the recipe were changed."
-    mine, theirs = vars(recipe), vars(RECIPES[name])
-    changed = {field: value for field, value in mine.items() if field != "weights" and value != theirs[field]}
+    "The command that repeats a run, and the changed fields of its recipe."
+    fields, defaults = vars(recipe), vars(RECIPES[name])
+    changed = {field: value for field, value in fields.items() if field != "weights" and value != defaults[field]}
     changes = [f"{k}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in changed.items()]
     options = [f"--set {change}" for change in changes] + ([f"--folds {members}"] if members > 1 else [])
     weights = "FILE" if recipe.weights.endswith((".pth", ".safetensors")) else recipe.weights
     return " ".join(["xai-pneumonia run DATA --recipe", name, f"--weights {weights}", *options]), " ".join(changes)
 
 
-def figures(split, of) -> dict:
+def figures(split, metrics) -> dict:
     "The main metrics of one split, flat."
-    binary, cell = of["binary"], {}
+    binary, cell = metrics["binary"], {}
     for metric in ("auroc", "accuracy", "sensitivity", "specificity", "f1", "brier", "ece"):
         value = binary[metric]
         if value["k"] is not None:
@@ -38,11 +38,11 @@ def figures(split, of) -> dict:
         cell |= {
             f"{split}_{metric}{part and '_' + part}": round(value[part or "value"], 4) for part in ("", "low", "high")
         }
-    if "bacterial" in of:
-        accuracy, macro = of["classes"]["accuracy"], of["classes"]["macro"]
+    if "bacterial" in metrics:
+        accuracy, macro = metrics["classes"]["accuracy"], metrics["classes"]["macro"]
         cell |= {f"{split}_3class_right": accuracy["correct"], f"{split}_3class_n": accuracy["support"]}
         cell |= {f"{split}_macro_f1": round(macro["f1"], 4), f"{split}_macro_auroc": round(macro["auroc"], 4)}
-        cell |= {f"{split}_bacterial_{part}": of["bacterial"]["accuracy"][part] for part in ("k", "n")}
+        cell |= {f"{split}_bacterial_{part}": metrics["bacterial"]["accuracy"][part] for part in ("k", "n")}
     return cell
 
 

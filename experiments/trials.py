@@ -1,8 +1,8 @@
-"""What was tried for `flagship`: python experiments/trials.py DATA WEIGHTS FOLDER
+"""Variants tried for `flagship`: python experiments/trials.py DATA WEIGHTS FOLDER
 
-Trains each variant with each seed on 1,000 training images of 160 pixels, into FOLDER (what is there is not trained
-again), and writes results/trials.csv: one row for each variant and seed. The seed decides the validation patients too.
-The official test images are left out before anything is trained.
+Trains each variant with each seed on 1,000 training images of 160 pixels, into FOLDER (existing models are not
+trained again), and writes results/trials.csv: one row for each variant and seed. The seed also decides the validation
+patients. The official test images are left out before training.
 """
 
 import sys
@@ -42,16 +42,16 @@ MIRRORED = "mirrored images vote too"
 
 
 def figures(plain, perturbed) -> dict:
-    "AUROC and log loss of pneumonia, calibrated on both tables together as `train` does it."
-    fitted, found = fit_calibration(pd.concat([plain, perturbed]), "platt"), {}
+    "AUROC and log loss of pneumonia, calibrated on both tables together as in `train`."
+    fitted, columns = fit_calibration(pd.concat([plain, perturbed]), "platt"), {}
     for name, table in {"plain": plain, "perturbed": perturbed}.items():
         p, ill = 1 - calibrate(table, fitted).p_NORMAL, table.label != "NORMAL"
-        found |= {f"{name}_auroc": roc_auc_score(ill, p), f"{name}_log_loss": log_loss(ill, p)}
-    return found
+        columns |= {f"{name}_auroc": roc_auc_score(ill, p), f"{name}_log_loss": log_loss(ill, p)}
+    return columns
 
 
 class Mirrored(nn.Module):
-    "The mean of what a model says of an image and of its mirror image."
+    "The mean of a model's probabilities for an image and its mirror image."
 
     def __init__(self, model):
         super().__init__()
@@ -62,7 +62,7 @@ class Mirrored(nn.Module):
 
 
 def mirrored(run) -> tuple[pd.DataFrame, pd.DataFrame]:
-    "Uncalibrated predictions by `Mirrored` for validation images as they are, and perturbed."
+    "Uncalibrated predictions by `Mirrored` for original and perturbed validation images."
     trained = load_bundle(run.folder)
     bundle = Bundle(Mirrored(trained.model), trained.card | {"calibration": {"method": "none"}})
     valid = run.manifest[run.manifest.split == "valid"]

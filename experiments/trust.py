@@ -1,6 +1,6 @@
 """Add a trust report to results/trust.csv: python experiments/trust.py NAME RUN/trust/DATA.csv "COMMAND"
 
-COMMAND is what was typed to make it, with RUN, OTHER and DATA in place of paths. A report of the same name is replaced.
+COMMAND is the command that made it, with RUN, OTHER and DATA in place of paths. A report of the same name is replaced.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Execute notebooks in place, for committing: `python tools/execute.py nbs/04_gradcam.ipynb …`.
 
-Warnings are printed here and left out of the notebook, where they would show paths of this machine; so are the remains
-of progress bars.
+Warnings are printed here and left out of the notebook, where they would show paths of this machine. The remains of
+progress bars are left out, too.
 """
 
 import sys

@@ -18,8 +18,8 @@ def sources(path):
 
 def module(path) -> str | None:
     "The module that a notebook exports, such as explain.cam; None if it exports none."
-    found = re.search(r"^#\| *default_exp (\S+)", "\n".join(sources(path)), re.M)
-    return found and found[1]
+    match = re.search(r"^#\| *default_exp (\S+)", "\n".join(sources(path)), re.M)
+    return match and match[1]
 
 
 def importers(path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Make README.md from nbs/index.ipynb with nbconvert, so that it can be made without Quarto; and its picture."""
+"""Make README.md from nbs/index.ipynb with nbconvert, which does not need Quarto; and its picture."""
 
 import re
 from base64 import b64decode
@@ -21,7 +21,7 @@ def readme() -> str:
 
 
 def picture() -> bytes:
-    "The figure in the stored output of the cell of 05_predict that says it is for the README."
+    "The stored figure of the cell of 05_predict that says it is for the README."
     notebook = nbformat.read(root / "nbs" / "05_predict.ipynb", as_version=4)
     (cell,) = (cell for cell in notebook.cells if cell.source.startswith("# the picture of README.md"))
     return b64decode(next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})))

@@ -1,6 +1,6 @@
-"""All tests of this checkout, as many at a time as there are cores; what `make test` runs.
+"""All tests of this checkout, as many at a time as there are cores: `make test`.
 
-Nothing in the checkout is changed. Notebooks are run on the phantom: the variables that would point them at other data
+The checkout is not changed. Notebooks run on the phantom: the variables that would point them at other data
 are removed. `python tools/test.py nbs/04_gradcam.ipynb …` tests these notebooks only. Exit code 1 if a test fails.
 """
 
@@ -46,14 +46,14 @@ def files(folder):
 
 
 def lint():
-    "ruff finds nothing to mend."
+    "ruff finds nothing to fix."
     call(binaries / "ruff", "check", ".")
     call(binaries / "ruff", "format", "--check", "nbs", "tools", "experiments", "benchmarks", "setup.py")
 
 
 @contextmanager
 def copied():
-    "A copy of the checkout, to be changed."
+    "A copy of the checkout that may be changed."
     with tempfile.TemporaryDirectory() as d:
         copy = Path(d) / "xai-pneumonia"
         left_out = shutil.ignore_patterns(".venv*", "runs", "build", "dist", ".git", "_proc", "_docs")
@@ -70,16 +70,16 @@ def in_step():
             str(p) for p in files(copy) if not (root / p).is_file() or not filecmp.cmp(root / p, copy / p, False)
         ]
         changed += [str(p) for p in files(root) if not (copy / p).is_file()]
-    assert not changed, f"run nbdev_clean and nbdev_export, then look at the changes of {', '.join(changed)}"
+    assert not changed, f"run nbdev_clean and nbdev_export, then look at the changes in {', '.join(changed)}"
 
 
 def pages():
-    "nbdev makes a page of every notebook, signatures and all; what is left to do is Quarto's."
+    "nbdev makes a page of every notebook, including signatures; the rest is Quarto's work."
     with copied() as copy:
         call(binaries / "nbdev_proc_nbs", "--n_workers", 1, cwd=copy)
         made = {p.relative_to(copy / "_proc") for p in (copy / "_proc").rglob("*.ipynb")}
         missing = {p.relative_to("nbs") for p in files(root) if p.suffix == ".ipynb"} - made
-    assert not missing, f"no page of {', '.join(map(str, sorted(missing)))}"
+    assert not missing, f"no page for {', '.join(map(str, sorted(missing)))}"
 
 
 def readme_in_step():
@@ -91,8 +91,8 @@ def readme_in_step():
 def cells(kind):
     "Each notebook's path and the sources of its cells of a kind: markdown or code."
     for path in sorted(root.glob("nbs/**/*.ipynb")):
-        of_notebook = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        yield path, ["".join(c["source"]) for c in of_notebook if c["cell_type"] == kind]
+        notebook_cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        yield path, ["".join(c["source"]) for c in notebook_cells if c["cell_type"] == kind]
 
 
 def texts():
@@ -104,7 +104,7 @@ def texts():
 
 
 def links():
-    "Links and pictures that are files of this repository are there, and the site's sidebar has every page."
+    "Links and pictures within this repository exist, and the site's sidebar has every page."
     broken = []
     for path, text in texts():
         targets = [t.split("#")[0] for t in re.findall(r"\]\(<?([^)>\s]+)", text) if not re.match(r"[a-z]+:", t)]
@@ -113,19 +113,24 @@ def links():
     listed = re.findall(r"[\w/*]+\.ipynb", sidebar)
     pages = [p.relative_to("nbs") for p in files(root) if p.suffix == ".ipynb"]
     broken += [f"_quarto.yml: no {page}" for page in pages if not any(map(page.match, listed))]
-    assert not broken, f"mend {', '.join(broken)}"
+    assert not broken, f"fix {', '.join(broken)}"
 
 
 def readable():
     "No cell has more than 40 lines, and no notebook more than 1.5 MB."
-    long = [f"{path.stem}: {s.splitlines()[0]}" for path, of in cells("code") for s in of if len(s.splitlines()) > 40]
+    long = [
+        f"{path.stem}: {s.splitlines()[0]}"
+        for path, sources in cells("code")
+        for s in sources
+        if len(s.splitlines()) > 40
+    ]
     long += [path.stem for path, _ in cells("code") if path.stat().st_size > 1.5e6]
     assert not long, f"split {', '.join(long)}"
 
 
 def documented():
-    "Everything exported says what it is; functions also of what type each parameter is, and a visible cell uses them."
-    shown = [s for _, of in cells("code") for s in of if not re.match(r"#\| *(export|hide)", s)]
+    "Everything exported has a docstring; functions also have annotated parameters, and a visible cell uses them."
+    shown = [s for _, sources in cells("code") for s in sources if not re.match(r"#\| *(export|hide)", s)]
     used = set(re.findall(r"\w+", re.sub(r"(?m)^(from|import) .*", "", "\n".join(shown))))
     bare = []
     for path in sorted((root / "xai_pneumonia").rglob("[!_]*.py")):
@@ -191,7 +196,7 @@ def notebook(path):
 
 
 def borrowing(folder):
-    "A new environment that finds in this one what it does not have itself: torch need not be installed twice."
+    "A new environment that takes what it lacks from this one, so that torch need not be installed twice."
     call(sys.executable, "-m", "venv", "--without-pip", folder)
     mine, new = (Path(next(p.glob("lib/python*/site-packages"))) for p in (Path(sys.prefix), folder))
     (new / "borrowed.pth").write_text(f"{mine}\n", encoding="utf-8")
@@ -218,7 +223,7 @@ def wheel():
 
 
 def benchmarks():
-    "Every benchmark runs: one round on the phantom, whose figures are not kept."
+    "Every benchmark runs: one round on the phantom, without keeping the figures."
     from xai_pneumonia.sources.phantom import phantom_folder
 
     with copied() as copy:
@@ -226,7 +231,7 @@ def benchmarks():
 
 
 def example():
-    "The run that many notebooks show is there before two of them make it at the same time."
+    "The run that many notebooks show exists before two of them could make it at the same time."
     call(binaries / "python", "-c", "from xai_pneumonia.train import example_run; example_run()")
 
 
@@ -241,7 +246,7 @@ class Progress:
         self.total, self.done, self.seconds = total, count(1), {}
 
     def passes(self, test) -> bool:
-        "Run a test, or a notebook, and say how it went."
+        "Run a test or a notebook, and print the result."
         started, failure = time.perf_counter(), ""
         try:
             test() if callable(test) else notebook(test)
@@ -259,11 +264,13 @@ class Progress:
 
 def main(chosen):
     first = [] if chosen else [lint, in_step, readme_in_step, links, readable, documented, requirements]
-    long = [] if chosen else [wheel, Path("nbs/explain/trust.ipynb"), benchmarks, pages]  # or one would end alone
+    long = (
+        [] if chosen else [wheel, Path("nbs/explain/trust.ipynb"), benchmarks, pages]
+    )  # longest first, or one would end alone
     others = [Path(p) for p in chosen] or [p for p in files(root) if p.suffix == ".ipynb" and p not in long]
     progress = Progress(len(first) + 1 + len(long) + len(others))
     passed = [progress.passes(test) for test in (*first, example)]
-    os.environ["OMP_NUM_THREADS"] = "1"  # or the processes would wait for each other
+    os.environ["OMP_NUM_THREADS"] = "1"  # or the processes would compete for cores
     if "forkserver" in get_all_start_methods():
         processes.set_forkserver_preload(PRELOADED)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
