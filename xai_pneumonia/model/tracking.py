@@ -18,7 +18,7 @@ from .recipes import Recipe
 # %% ../../nbs/model/tracking.ipynb #c4825b33
 def _needs(extra, e):
     return InputError(
-        f"tracking by {extra} needs a package that is not installed ({e}); pip install 'xai-pneumonia[{extra}]'"
+        f"tracking with {extra} needs a package that is not installed ({e}); pip install 'xai-pneumonia[{extra}]'"
     )
 
 # %% ../../nbs/model/tracking.ipynb #0c05a6c1
@@ -30,38 +30,38 @@ class MlflowTracker(Callback):
     def __init__(
         self,
         recipe: Recipe,  # Its fields are logged as parameters
-        name: str,  # Of the run
-        experiment: str = "xai-pneumonia",  # Runs are grouped by it; it is made if need be
+        name: str,  # Name of the run
+        experiment: str = "xai-pneumonia",  # Name of the experiment that groups the runs; created if missing
     ):
         try:
             from mlflow import MlflowClient
         except ImportError as e:
             raise _needs("mlflow", e) from e
         self.client = MlflowClient()
-        found = self.client.get_experiment_by_name(experiment)
-        number = found.experiment_id if found else self.client.create_experiment(experiment)
+        existing = self.client.get_experiment_by_name(experiment)
+        number = existing.experiment_id if existing else self.client.create_experiment(experiment)
         self.id = self.client.create_run(number, run_name=name).info.run_id
         for field, value in asdict(recipe).items():
             self.client.log_param(self.id, field, Path(value).name if field == "weights" else value)
 
     def after_epoch(self):
-        course = self.learn.checkpoint
-        if self.epoch < course.first:
+        checkpoint = self.learn.checkpoint
+        if self.epoch < checkpoint.first:
             return  # trained by an earlier process
         for name in COLUMNS:
-            self.client.log_metric(self.id, name, course.rows[-1][name], step=course.rows[-1]["epoch"])
+            self.client.log_metric(self.id, name, checkpoint.rows[-1][name], step=checkpoint.rows[-1]["epoch"])
 
     def log_folder(
         self,
         folder: str | Path,  # A finished run folder
     ):
-        "Take in the run folder, and end the MLflow run."
+        "Log the run folder and end the MLflow run."
         self.client.log_artifacts(self.id, str(folder))
         self.client.set_terminated(self.id)
 
 # %% ../../nbs/model/tracking.ipynb #01216e82
 def tensorboard_tracker(
-    recipe: Recipe,  # Is added as text
+    recipe: Recipe,  # Added as text
     folder: str | Path,  # Where TensorBoard's files go
 ):  # fastai's `TensorBoardCallback`, with `log_folder` added
     "Log a training to TensorBoard."
@@ -86,10 +86,10 @@ def tensorboard_tracker(
 # %% ../../nbs/model/tracking.ipynb #adfe492f
 def tracker(
     kind: str,  # mlflow or tensorboard
-    recipe: Recipe,  # Of the training
+    recipe: Recipe,  # Recipe of the run
     out: str | Path,  # Its run folder; TensorBoard's files go beside it, into `tensorboard/`
-):  # A fastai callback with `log_folder(folder)`; raises `InputError` for another kind, and without the extra
-    "The tracker asked for."
+):  # A fastai callback with `log_folder(folder)`; raises `InputError` for an unknown kind or a missing extra
+    "The tracker of this kind."
     out = Path(out)
     if kind == "mlflow":
         return MlflowTracker(recipe, out.name)
