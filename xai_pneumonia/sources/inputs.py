@@ -17,22 +17,16 @@ import numpy as np
 from PIL import Image
 
 from ..core import InputError, read_table
+from .files import list_files, may_be_image
 from .images import IMAGE_SUFFIXES, dicom_elements, is_dicom, read_image, reading
 
 # %% ../../nbs/sources/inputs.ipynb #ede1e8f0
-def _may_be_image(path: Path) -> bool:
-    if path.name.startswith(".") or not path.is_file():
-        return False
-    try:
-        return path.suffix.lower() in IMAGE_SUFFIXES or is_dicom(path)
-    except OSError:  # that it cannot be read is for its row to say
-        return True
-
-
 def _in_folder(folder: Path) -> list[Path]:
-    found = [p for p in folder.rglob("*") if _may_be_image(p)]
+    "Its images, and the folders that cannot be entered."
+    files, closed = list_files(folder)
+    found = [p for p in files if may_be_image(p)] + list(closed)
     if not found:
-        raise InputError(f"{folder} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}, DICOM); name another folder")
+        raise InputError(f"{folder} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}); name another folder")
     return found
 
 
@@ -155,6 +149,8 @@ def screen(
     path: str | Path,  # A file
 ) -> tuple[Image.Image | None, str | None]:  # The image, mode L, or else the reason why it should not be scored
     "Read a file that may be anything; never raises."
+    if os.path.isdir(path):
+        return None, "a folder that may not be entered; allow it to be read, or leave it out"
     try:
         with reading(Path(path)):
             image = read_image(path)
