@@ -48,6 +48,60 @@ def main():
     "Explainable pneumonia detection on chest X-rays. Research software, never a diagnosis."
 
 # %% ../nbs/08_cli.ipynb #784c3ea0
+def _with_options(command, options):
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _table(command):
+    "The options of all commands that read labels from a table."
+    from functools import wraps
+
+    @wraps(command)
+    def with_table(*args, preset, images, positive, negative, **named):
+        columns = {name: named.pop(f"{name}_column") for name in ("path", "label", "patient", "split")}
+        return command(*args, table=_how_to_read(preset, images, columns, positive, negative), **named)
+
+    options = [
+        click.option(
+            "--images", metavar="DIR", help="Of a table: the folder its paths start from.  [default: its own]"
+        ),
+        click.option("--path-column", metavar="NAME", help="Its column with the image."),
+        click.option(
+            "--label-column", metavar="NAME", multiple=True, help="With the label; repeated: one finding each, 1 or 0."
+        ),
+        click.option("--patient-column", metavar="NAME", help="With the patient."),
+        click.option("--split-column", metavar="NAME", help="With train, valid or test."),
+        click.option(
+            "--positive", metavar="WORD", multiple=True, help="A label that means pneumonia; may be repeated."
+        ),
+        click.option("--negative", metavar="WORD", multiple=True, help="A label that means normal; may be repeated."),
+        click.option(
+            "--preset",
+            metavar="NAME",
+            help="All of this for the table of rsna, nih, chexpert, vindr, padchest, covidx.",
+        ),
+    ]
+    return _with_options(with_table, options)
+
+
+def _how_to_read(preset, images, columns, positive, negative):
+    "What `read_data` is told of a table; None if nothing was said."
+    from xai_pneumonia.core import InputError
+    from xai_pneumonia.sources.readers import PRESETS
+
+    if preset and preset not in PRESETS:
+        raise InputError(f"unknown preset {preset}; expected one of {', '.join(PRESETS)}")
+    how = dict(PRESETS.get(preset, {}))
+    label = columns["label"]
+    columns["label"] = list(label) if len(label) > 1 else label[0] if label else None
+    how["columns"] = how.get("columns", {}) | {ours: name for ours, name in columns.items() if name}
+    how["labels"] = how.get("labels", {}) | dict.fromkeys(positive, "PNEUMONIA") | dict.fromkeys(negative, "NORMAL")
+    how["root"] = images
+    return {name: value for name, value in how.items() if value} or None
+
+
 def _training(command):
     "The arguments that `run` and `train` share."
     options = [
@@ -70,10 +124,9 @@ def _training(command):
         click.option(
             "--track", type=click.Choice(["mlflow", "tensorboard"]), help="Follow the training with one of these, too."
         ),
+        _table,
     ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with_options(command, options)
 
 
 def _changes(task, weights, changes):
@@ -89,8 +142,9 @@ def run(data, out, task, weights, recipe, changes, **options):
     """Audit, split, train, evaluate, explain, report.
 
     DATA is a folder with train/NORMAL, train/PNEUMONIA, test/NORMAL, test/PNEUMONIA (or with BACTERIA and VIRUS in
-    place of PNEUMONIA; JPEG, PNG or DICOM), a CSV with the columns path and label, a zip of such a folder, or an npz of
-    MedMNIST. Without it, what XAI_PNEUMONIA_DATA names is used; without that, synthetic images are made and used.
+    place of PNEUMONIA; DICOM, or any format that Pillow reads), a table with the columns path and label or with others
+    that the options name, a zip of such a folder, or an npz of MedMNIST. Without it, what XAI_PNEUMONIA_DATA names is
+    used; without that, synthetic images are made and used.
     """
     from xai_pneumonia.run import run as run_all
 
@@ -209,6 +263,7 @@ def shortcuts(run, data):
 @click.option("--found-only", is_flag=True, help="Leave out images whose disease the model missed.")
 @click.option("--layer", type=int, help="Block of the body that is mapped.  [default: the deepest with 7 cells a side]")
 @click.option("--seed", default=0, show_default=True, help="Of all draws.")
+@_table
 def trust(run, data, methods, beside, **asked):
     """How far can the maps of RUN's model be believed? Six questions, with controls beside every figure.
 
@@ -228,7 +283,8 @@ def trust(run, data, methods, beside, **asked):
 @click.argument("run")
 @click.argument("data")
 @click.option("--name", help="What to call it in the report.  [default: the name of DATA]")
-def external(run, data, name):
+@_table
+def external(run, data, name, table):
     """The model of RUN on other labelled images, DATA, with its calibration and threshold as they are.
 
     DATA is what `run` takes; all of it is used, whatever its folders are called.
@@ -236,7 +292,7 @@ def external(run, data, name):
     from xai_pneumonia.data import find_data
     from xai_pneumonia.run import external_run
 
-    external_run(run, find_data(data), name)
+    external_run(run, find_data(data), name, table)
 
 # %% ../nbs/08_cli.ipynb #8d518983
 @main.command()
@@ -254,9 +310,11 @@ def external(run, data, name):
     show_default=True,
     help="onnx: faster for many files on a CPU; without maps.",
 )
+@click.option("--images", metavar="DIR", help="Of a table: the folder its paths start from.  [default: its own]")
+@click.option("--path-column", metavar="NAME", help="Of a table: its column with the image.  [default: path]")
 @click.option("--workers", type=click.IntRange(0), help="Processes that read.  [default: cores - 1, 8 at most]")
-def predict(bundle, paths, out, maps, shard, backend, workers):
-    """Predict X-rays of your own: files, folders, patterns, or a CSV with a column path.
+def predict(bundle, paths, out, maps, shard, backend, images, path_column, workers):
+    """Predict X-rays of your own: files, folders, patterns, or a table with a column path.
 
     BUNDLE is a run folder, or one with model.safetensors and model.json. Every file has a row; one that is not scored
     has the reason. The same command continues a run that was stopped.
@@ -265,7 +323,8 @@ def predict(bundle, paths, out, maps, shard, backend, workers):
     from xai_pneumonia.style import DISCLAIMER
     from xai_pneumonia.predict import predict_files
 
-    done = predict_files(load_bundle(bundle), paths, out, maps, shard, backend, workers)
+    columns = {"path": path_column} if path_column else None
+    done = predict_files(load_bundle(bundle), paths, out, maps, shard, backend, workers, images, columns)
     click.echo(
         f"{done['out']}: {done['files']} files, {done['scored']} scored, {done['refused']} refused\n{DISCLAIMER}"
     )
@@ -306,7 +365,8 @@ def app(bundle, host, port):
 @click.option("--out", help="Folder for audit.html, with pictures of the problem pairs, and audit.json.")
 @click.option("--sums", type=click.Path(exists=True, dir_okay=False), help="Checksums to compare the files with.")
 @click.option("--write-sums", type=click.Path(), help="Write the checksums of all images to this file.")
-def audit(data, out, sums, write_sums):
+@_table
+def audit(data, out, sums, write_sums, table):
     """Count what would make results on DATA wrong or doubtful; exit code 1 if something would.
 
     DATA as for `run`. Checksums are in the format of sha256sum; with them, files that changed and still open are found.
@@ -316,7 +376,7 @@ def audit(data, out, sums, write_sums):
     from xai_pneumonia.sources.readers import image_root, read_data
 
     place = find_data(data)
-    manifest, root = read_data(place), image_root(place)
+    manifest, root = read_data(place, table), image_root(place)
     manifest = a.inspect_images(manifest)
     changes = a.check_sums(root, manifest, sums) if sums else None
     findings = a.write_audit(root, manifest, out, changes) if out else a.audit(manifest, None, changes)
@@ -334,7 +394,8 @@ def audit(data, out, sums, write_sums):
 @click.option("--valid", default=0.1, show_default=True, help="Share of the training images for validation.")
 @click.option("--folds", type=click.IntRange(2), help="Cross-validation with so many folds instead.")
 @click.option("--seed", default=42, show_default=True, help="Of the shuffling.")
-def split(data, out, valid, folds, seed):
+@_table
+def split(data, out, valid, folds, seed, table):
     """Split DATA by patient, and write the manifest with the split as a CSV.
 
     `run` takes the CSV in place of DATA, which is named as for `run`.
@@ -345,7 +406,7 @@ def split(data, out, valid, folds, seed):
     from xai_pneumonia.sources.readers import read_data, write_manifest
 
     place, out = find_data(data), Path(out)
-    manifest = read_data(place)
+    manifest = read_data(place, table)
     manifest = split_patients(manifest, valid, seed=seed)
     files = {out: manifest}
     if folds:

@@ -303,6 +303,8 @@ def predict_files(
     shard: str = "1/1",  # I/N: every N-th file, from the I-th on, into OUT-IofN.csv
     backend: str = "torch",  # A key of `BACKENDS`
     workers: int | None = None,  # Processes that read; None: one less than there are cores, 8 at most
+    images: str | Path | None = None,  # For a table among the paths, see `find_inputs`
+    columns: dict | None = None,  # Likewise
 ) -> dict:  # As in the JSON file: `settings`, `files`, `scored`, `refused`, `out`; raises `InputError`
     "Predict files of any kind and number; one that was interrupted is continued."
     out, (i, n) = Path(out), _shard(shard)
@@ -311,7 +313,11 @@ def predict_files(
     out = out.with_stem(f"{out.stem}-{i}of{n}") if n > 1 else out
     maps = Path(maps) if maps else None
     settings, side = _settings(bundle, backend, maps, shard), out.with_suffix(".json")
-    files = [f for f in find_inputs(paths) if not maps or Path(os.path.abspath(maps)) not in f.absolute().parents]
+    files = [
+        f
+        for f in find_inputs(paths, images, columns)
+        if not maps or Path(os.path.abspath(maps)) not in f.absolute().parents
+    ]
     files = files[i - 1 :: n]
     with alone(out):
         _check_settings(out, side, settings)

@@ -41,9 +41,10 @@ def _step(number, text):
 def prepare(
     root: str | Path,  # A data folder
     recipe: Recipe,  # Its `valid` and `seed` decide the split
+    table: dict | None = None,  # How to read a table, see `read_data`
 ) -> pd.DataFrame:  # The manifest, inspected and split; raises `InputError` on unreadable images
     "Open every image, split by patient, audit, and print what was found."
-    manifest = inspect_images(read_data(root))
+    manifest = inspect_images(read_data(root, table))
     broken = manifest.error.notna()
     if broken.any():
         first = manifest.path[broken].iloc[0]
@@ -84,7 +85,7 @@ def _new_run_folder(root):
     return Path("runs") / f"{Path(root).resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _train(path=None, out=None, recipe=None, resume=False, folds=None, track=None, **changes):
+def _train(path=None, out=None, recipe=None, resume=False, folds=None, track=None, table=None, **changes):
     "Run folder, data folder, and the trackers that wait for the finished folder."
     if out is not None:
         check_new_folder(out)
@@ -95,7 +96,7 @@ def _train(path=None, out=None, recipe=None, resume=False, folds=None, track=Non
     _step(1, "data: find, audit, split by patient")
     root = find_data(path)
     recipe = choose_recipe(root, recipe, **changes)
-    manifest = prepare(root, recipe)
+    manifest = prepare(root, recipe, table)
     out = Path(out) if out is not None else _new_run_folder(root)
     _step(2, f"training: {recipe.backbone}, weights {Path(recipe.weights).name}, task {recipe.task}")
     trackers = [tracker(track, recipe, out)] if track and is_first() else []
@@ -113,10 +114,11 @@ def train(
     resume: bool = False,  # Continue what was interrupted in the same `out`, if there is something
     folds: int | None = None,  # Cross-validate with so many folds, for an ensemble; None: train once
     track: str | None = None,  # Follow the training with mlflow or tensorboard, too
+    table: dict | None = None,  # How to read a table, see `read_data`
     **changes,  # Recipe fields to change, such as task="3class", weights="w.pth", epochs=2
 ) -> tuple[Path, Path]:  # The run folder and the data folder; raises `InputError` for what the user can mend
     "Audit, split and train."
-    folder, root, trackers = _train(path, out, recipe, resume, folds, track, **changes)
+    folder, root, trackers = _train(path, out, recipe, resume, folds, track, table, **changes)
     for each in trackers:
         each.log_folder(folder)
     return folder, root
@@ -125,7 +127,7 @@ def train(
 def run(
     path: str | Path | None = None,  # A data folder; None: `$XAI_PNEUMONIA_DATA`, else the phantom
     out: str | Path | None = None,  # The run folder to make; None: runs/NAME-DATE-TIME
-    **options,  # `recipe`, `resume`, `folds`, `track` and recipe fields to change, as `train` takes them
+    **options,  # `recipe`, `resume`, `folds`, `track`, `table` and recipe fields to change, as `train` takes them
 ) -> Path:  # The run folder, with report.html; raises `InputError` for what the user can mend
     "Audit, split, train, evaluate, explain, report."
     folder, root, trackers = _train(path, out, **options)
@@ -224,27 +226,29 @@ def trust_run(
     root: str | Path,  # The data folder it was made from, or other data with labels
     beside: dict[str, str | Path] | None = None,  # Name to run folder: whose maps to compare with
     external: bool = False,  # `root` is other data: all of it is used, and not the run's test images
+    table: dict | None = None,  # How to read other data that is a table, see `read_data`
     **asked,  # methods, n_images, found_only, layer, seed: see `trust`
 ) -> pd.DataFrame:  # As `trust` gives it
     "Six questions to the maps of a run's model; leaves trust/NAME.csv, after the name of the data."
-    manifest = read_data(root) if external else read_run(folder, root).manifest.query("split == 'test'")
+    manifest = read_data(root, table) if external else read_run(folder, root).manifest.query("split == 'test'")
     others = {name: load_bundle(other) for name, other in (beside or {}).items()}
-    table = trust(load_bundle(folder), manifest, others=others, **asked)
+    answers = trust(load_bundle(folder), manifest, others=others, **asked)
     file = Path(folder) / Files.TRUST / f"{Path(root).resolve().stem}.csv"
     with whole_file(file) as part:
-        table.to_csv(part, index=False)
-    print(trust_table(table).T.to_string())
+        answers.to_csv(part, index=False)
+    print(trust_table(answers).T.to_string())
     print(f"\n{credit(root, manifest)}\n{DISCLAIMER}\nwritten: {file}; xai-pneumonia report puts it into the report")
-    return table
+    return answers
 
 
 def external_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # Other data, with labels: what `read_data` takes
     name: str | None = None,  # What to call it; None: the name of the folder or file
+    table: dict | None = None,  # How to read a table, see `read_data`
 ) -> pd.DataFrame:  # Predictions, split `external`, with subtype, sex, view and age where known; raises `InputError`
     "Ask a run's model, as it is, about data from elsewhere; leaves external/NAME.csv."
-    bundle, manifest = load_bundle(folder), read_data(root)
+    bundle, manifest = load_bundle(folder), read_data(root, table)
     column, classes = TASKS[bundle.card["task"]]
     unknown = set(manifest[column].map(str) if column in manifest else ["missing"]) - set(classes)
     if unknown:

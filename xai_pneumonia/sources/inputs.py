@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..core import InputError, read_table
+from ..core import InputError
 from .files import list_files, may_be_image
 from .images import IMAGE_SUFFIXES, dicom_elements, is_dicom, read_image, reading
+from .tables import is_table, locate, name_columns, read_table
 
 # %% ../../nbs/sources/inputs.ipynb #ede1e8f0
 def _in_folder(folder: Path) -> list[Path]:
@@ -30,24 +31,27 @@ def _in_folder(folder: Path) -> list[Path]:
     return found
 
 
-def _in_csv(file: Path) -> list[Path]:
-    table = read_table(file)
+def _in_table(file: Path, images: Path | None, columns: dict | None) -> list[Path]:
+    "What a table lists; what is not there stays as it is written, for its row to say so."
+    table, _ = name_columns(read_table(file), columns, file)
     if "path" not in table or table.path.isna().any():
         raise InputError(
-            f"{file}: every row needs a path, in a column of that name; its columns are {', '.join(table)}"
+            f"{file}: every row needs a path, in a column of that name or one named by --path-column (in Python, "
+            f"columns={{'path': …}}); its columns are {', '.join(table)}"
         )
-    return [file.parent / p for p in table.path]
+    root = file.parent if images is None else images
+    return [path or root / name for path, name in zip(locate(table.path, root), table.path, strict=True)]
 
 # %% ../../nbs/sources/inputs.ipynb #5088196c
-def _expanded(path: str) -> list[Path]:
+def _expanded(path: str, images: Path | None, columns: dict | None) -> list[Path]:
     "The files that one path stands for."
     place = Path(path)
     if os.path.isdir(place):
         return _in_folder(place)
     if os.path.isfile(place):
-        return _in_csv(place) if place.suffix.lower() == ".csv" else [place]
+        return _in_table(place, images, columns) if is_table(place) else [place]
     if matches := glob.glob(path, recursive=True):
-        return [p for match in matches for p in _expanded(match)]
+        return [p for match in matches for p in _expanded(match, images, columns)]
     what = "matches no file" if glob.has_magic(path) else "is not there"
     raise InputError(
         f"{path} {what}; give files, folders, patterns such as 'images/*.png', or a CSV with a column path"
@@ -55,14 +59,15 @@ def _expanded(path: str) -> list[Path]:
 
 
 def find_inputs(
-    paths: str
-    | Path
-    | Iterable[str | Path],  # Files, folders, patterns (`**` for any depth), CSV lists, or one of them
+    paths: str | Path | Iterable[str | Path],  # Files, folders, patterns (`**` for any depth), tables, or one of them
+    images: str | Path | None = None,  # The folder that the paths of a table start from; None: that of the table
+    columns: dict | None = None,  # As `name_columns` takes it: {"path": "image_id"}
 ) -> list[Path]:  # Each file once, sorted; raises `InputError` for a path without files
-    "The files to predict. The paths of a CSV start from its folder; those that are not there are kept, to be reported."
+    "The files to predict. Tables are read as those of a training are; files that are not there are kept, to be reported."
     paths = [paths] if isinstance(paths, str | Path) else paths
+    images = None if images is None else Path(images)
     unique = {}
-    for file in sorted(p for path in paths for p in _expanded(os.fspath(path))):
+    for file in sorted(p for path in paths for p in _expanded(os.fspath(path), images, columns)):
         unique.setdefault(os.path.abspath(file), file)
     return list(unique.values())
 
