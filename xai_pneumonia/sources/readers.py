@@ -22,9 +22,9 @@ import pandas as pd
 from ..core import LABELS, SUBTYPES, InputError, cache_folder, sha256, whole_file
 from ..core import whole_folder
 from .download import unpack
-from .files import endings, list_files, may_be_image
+from .files import among_masks, endings, list_files, may_be_image, plain
 from .tables import TABLE_SUFFIXES, add_headers, is_table, kind_of, locate, merge_rows
-from .tables import _gather_boxes, name_columns, plain, read_table, translate
+from .tables import _gather_boxes, name_columns, read_table, translate
 from ..style import KERMANY_CREDIT, SYNTHETIC_NOTE
 
 # %% ../../nbs/sources/readers.ipynb #73b124cd
@@ -61,7 +61,6 @@ INSPECTED = ["sha256", "bytes", "format", "mode", "width", "height", "phash", "e
 _FILES = ["path", "lesion_mask", "lung_mask"]  # columns that name files
 _SPLITS = {"train": "train", "val": "valid", "valid": "valid", "dev": "valid", "test": "test"}
 _SPLIT = re.compile(r"(train|valid|val|dev|test)(ing|ation|idation)?(set|data|split|images?)?")
-_MASKS = re.compile(r"(lung|lesion)?(masks?|segmentations?|annotations?|heatmaps?)")
 
 
 def split_of(
@@ -109,7 +108,7 @@ def _list_images(root):
     parts = [p.relative_to(root).parts[:-1] for p in images]
     shared = len(os.path.commonprefix(parts))
     kinds = _innermost(parts, shared, kind_of)
-    kinds = [None if any(_MASKS.fullmatch(plain(f)) for f in p) else k for k, p in zip(kinds, parts, strict=True)]
+    kinds = [None if among_masks(p) else k for k, p in zip(kinds, parts, strict=True)]
     if not any(kinds):
         raise InputError(
             f"{root} has no images in a folder {' or '.join(LABELS)}{_what_is_there(root, images)}; expected "
