@@ -263,7 +263,6 @@ def shortcuts(run, data):
 @click.option("--found-only", is_flag=True, help="Leave out images whose disease the model missed.")
 @click.option("--layer", type=int, help="Block of the body that is mapped.  [default: the deepest with 7 cells a side]")
 @click.option("--seed", default=0, show_default=True, help="Of all draws.")
-@_table
 def trust(run, data, methods, beside, **asked):
     """How far can the maps of RUN's model be believed? Six questions, with controls beside every figure.
 

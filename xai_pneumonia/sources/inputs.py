@@ -49,7 +49,8 @@ def _expanded(path: str, images: Path | None, columns: dict | None) -> list[Path
     if os.path.isdir(place):
         return _in_folder(place)
     if os.path.isfile(place):
-        return _in_table(place, images, columns) if is_table(place) else [place]
+        listed = is_table(place) and place.suffix.lower() != ".txt"  # which may be anything
+        return _in_table(place, images, columns) if listed else [place]
     if matches := glob.glob(path, recursive=True):
         return [p for match in matches for p in _expanded(match, images, columns)]
     what = "matches no file" if glob.has_magic(path) else "is not there"

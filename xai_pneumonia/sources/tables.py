@@ -359,11 +359,13 @@ def merge_rows(
     torn = groups.label.nunique(dropna=False) > 1
     once = table.drop_duplicates("path").set_index("path", drop=False)
     once["label"] = [votes.get(p, label) for p, label in zip(once.path, once.label, strict=True)]
+    if "subtype" in once:
+        once["subtype"] = once.subtype.where(once.label == "PNEUMONIA", None)
     tied = votes.isna() & groups.label.agg(lambda labels: labels.notna().any())
     said = [f"{len(several)} rows are of {len(votes)} image{'s' * (len(votes) > 1)}"]
     for what, which in (
         ("labels differ, the majority's is taken", torn & votes.notna()),
-        ("a tie, left out", tied),
+        ("no majority, left out", tied),
     ):
         names = ", ".join(Path(p).name for p in votes.index[which][:3])
         said += [f"{which.sum()} of them: {what} ({names}{', …' if which.sum() > 3 else ''})"] * bool(which.any())
