@@ -39,7 +39,7 @@ class _Scorer(nn.Module):
 def onnx_session(
     file: str | Path,  # Written by `to_onnx`
 ) -> "onnxruntime.InferenceSession":
-    "ONNX Runtime on the processor, with as many threads as torch has."
+    "ONNX Runtime on the CPU, with as many threads as torch uses."
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -48,18 +48,18 @@ def onnx_session(
 
 
 def _check_export(file, scorer, size):
-    "The file must say what the model says."
+    "Raise `InputError` unless the file returns the model's probabilities."
     noise = torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     images = torch.cat([noise, noise // 2, torch.zeros_like(noise[:1])])
     with torch.inference_mode():
-        wanted = scorer(images)
-    worst = (torch.from_numpy(onnx_session(file).run(None, {"images": images.numpy()})[0]) - wanted).abs().max()
+        expected = scorer(images)
+    worst = (torch.from_numpy(onnx_session(file).run(None, {"images": images.numpy()})[0]) - expected).abs().max()
     if not worst < 1e-4:
-        raise InputError(f"ONNX moves the probabilities of this model by {worst:.4f}; use it with PyTorch")
+        raise InputError(f"ONNX changes the probabilities of this model by {worst:.4f}; use the model with PyTorch")
 
 
 def _describe(file, card):
-    "Write what is known of the model into the file, each item as JSON."
+    "Write the model's metadata into the file, each item as JSON."
     import onnx
 
     model = onnx.load(file)
@@ -71,19 +71,19 @@ def _describe(file, card):
 def to_onnx(
     bundle: Bundle,  # A trained model
     out: str | Path,  # The file to write, NAME.onnx
-) -> Path:  # The same; raises `InputError` where a package is missing, or the graph would say something else
+) -> Path:  # The file; raises `InputError` if a package is missing or the graph's probabilities differ
     "Write a model as ONNX: `images` (any number, size, size), uint8 grey -> `probabilities` (number, classes)."
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401  what torch exports with
+        import onnxscript  # noqa: F401  torch exports with it
     except ImportError as e:
         raise InputError(f'ONNX needs {e.name}; pip install "xai-pneumonia[onnx]"') from e
     out, size = Path(out), bundle.card["size"]
     if out.suffix != ".onnx":
         raise InputError(f"{out}: expected the name of an ONNX file, such as model.onnx")
     if bundle.calibration["method"] == "isotonic":
-        raise InputError("isotonic calibration is not written as ONNX; train with --set calibration=platt")
+        raise InputError("isotonic calibration cannot be exported to ONNX; train with --set calibration=platt")
     scorer = _Scorer(bundle).eval()
     names = {"input_names": ["images"], "output_names": ["probabilities"]}
     shapes = {"dynamic_shapes": ({0: torch.export.Dim("number")},)}
