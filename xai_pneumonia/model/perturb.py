@@ -18,7 +18,7 @@ from ..core import InputError
 from .bundle import Bundle, predict, predict_each
 from ..stats.intervals import auroc_covariance, auroc_interval
 from ..stats.predictions import is_pneumonia, pneumonia_score
-from ..style import STYLES
+from ..style import STYLES, new_figure
 
 # %% ../../nbs/model/perturb.ipynb #604f7915
 _BILINEAR = {"interpolation": InterpolationMode.BILINEAR}
@@ -83,16 +83,18 @@ PERTURBATIONS = {
     "rotation": _rotation,  # by 3 to 15 degrees
     "crop": _crop,  # the middle 94 to 70 % of the side, enlarged
     "border": _border,  # the outer 4 to 20 % black
-    "contrast": _contrast,  # 85 to 25 % of it
+    "contrast": _contrast,  # reduced to 85 to 25 %
     "darker": _darker,  # gamma 1.25 to 2.25
     "lighter": _lighter,  # gamma 0.8 to 0.44
     "blur": _blur,  # Gaussian, standard deviation 0.2 to 1 % of the side
     "noise": _noise,  # Gaussian, standard deviation 2 to 10 % of the range
     "jpeg": _jpeg,  # quality 60 to 8
-    "resolution": _resolution,  # 84 to 20 % of the pixels a side
-    "inversion": _inversion,  # of pixels at or above 0.9 to 0: at last the negative
+    "resolution": _resolution,  # 84 to 20 % of the pixels per side
+    "inversion": _inversion,  # of pixels at or above 0.9 to 0; the last is the negative
 }
-PLAUSIBLE = tuple(kind for kind in PERTURBATIONS if kind != "inversion")  # what another hospital's images may be like
+PLAUSIBLE = tuple(
+    kind for kind in PERTURBATIONS if kind != "inversion"
+)  # what images from another hospital may look like
 
 
 def _check(kind, strength):
@@ -105,17 +107,17 @@ def perturb(
     kind: str,  # A key of `PERTURBATIONS`
     strength: int,  # From 1 to 5
 ) -> torch.Tensor:  # The same shape and range
-    "Images as they might have been taken elsewhere; nothing is random between two calls."
+    "Images as they might have been taken elsewhere; repeated calls give the same result."
     _check(kind, strength)
     return PERTURBATIONS[kind](x, strength).clamp(0, 1)
 
 # %% ../../nbs/model/perturb.ipynb #e13aeede
 def predict_perturbed(
     bundle: Bundle,  # A trained model
-    manifest: pd.DataFrame,  # Which images
-    kinds: list[str] = PLAUSIBLE,  # Which perturbations
-    strengths: list[int] = (2,),  # How strong
-) -> pd.DataFrame:  # A predictions table for each, one below the other, with `perturbation` and `strength`
+    manifest: pd.DataFrame,  # Images to predict
+    kinds: list[str] = PLAUSIBLE,  # Keys of `PERTURBATIONS`
+    strengths: list[int] = (2,),  # From 1 to 5
+) -> pd.DataFrame:  # One predictions table per change, stacked, with `perturbation` and `strength`
     "Predict images as they might have been taken elsewhere."
     changes = list(product(kinds, strengths))
     for change in changes:
@@ -126,26 +128,26 @@ def predict_perturbed(
 
 # %% ../../nbs/model/perturb.ipynb #0dbd636e
 def _row(preds, threshold):
-    "What the table says of one table of predictions."
+    "The row for one table of predictions."
     y, score, patients = is_pneumonia(preds), pneumonia_score(preds), preds["patient"].to_numpy()
     right = (score >= threshold) == y
     (auroc,), _ = auroc_covariance(y, score[None], patients)
     row = {"images": len(y), "patients": len(set(patients)), "auroc": auroc}
     row["low"], row["high"] = auroc_interval(y, score, patients, 0.95)
-    for name, among in (("accuracy", y | ~y), ("sensitivity", y), ("specificity", ~y)):
-        row |= {f"{name}_k": right[among].sum(), f"{name}_n": among.sum()}
+    for name, mask in (("accuracy", y | ~y), ("sensitivity", y), ("specificity", ~y)):
+        row |= {f"{name}_k": right[mask].sum(), f"{name}_n": mask.sum()}
     return row
 
 
 def robustness(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Images of both classes that it was not trained on
-    kinds: list[str] = tuple(PERTURBATIONS),  # Which perturbations
-    strengths: list[int] = (1, 2, 3, 4, 5),  # How strong
+    kinds: list[str] = tuple(PERTURBATIONS),  # Keys of `PERTURBATIONS`
+    strengths: list[int] = (1, 2, 3, 4, 5),  # From 1 to 5
 ) -> (
     pd.DataFrame
 ):  # perturbation, strength, images, patients, auroc, low, high (95 %), {accuracy,sensitivity,specificity}_{k,n}
-    """AUROC and decisions on images as they are (the row none, 0) and perturbed.
+    """AUROC and decisions on the original images (the row none, 0) and on perturbed ones.
 
     Decisions are at the model's own threshold; the interval is DeLong's with patients as clusters. Raises `InputError`
     for an unknown kind or strength, and if one class is missing."""
@@ -161,23 +163,20 @@ def robustness(
 
 # %% ../../nbs/model/perturb.ipynb #197e5aee
 def plot_robustness(
-    table: pd.DataFrame,  # As `robustness` gives it
+    table: pd.DataFrame,  # As `robustness` returns it
 ):  # Matplotlib figure
     "AUROC with its 95 % interval, sensitivity and specificity against the strength, a panel for each perturbation."
-    import matplotlib.pyplot as plt
-
     kinds = [kind for kind in table["perturbation"].unique() if kind != "none"]
     columns = min(4, len(kinds))
     rows = -(-len(kinds) // columns)
-    size = {"figsize": (2.3 * columns + 0.4, 1.9 * rows + 0.7), "dpi": 80, "layout": "constrained"}
-    fig, axes = plt.subplots(rows, columns, sharey=True, squeeze=False, **size)
-    plt.close(fig)  # a notebook would show an open figure a second time
+    fig = new_figure(2.3 * columns + 0.4, 1.9 * rows + 0.7)
+    axes = fig.subplots(rows, columns, sharey=True, squeeze=False)
     for ax, kind in zip(axes.flat, kinds, strict=False):
-        of_kind = table[table["perturbation"].isin(["none", kind])]
-        shares = {name: of_kind[f"{name}_k"] / of_kind[f"{name}_n"] for name in ("sensitivity", "specificity")}
+        curve = table[table["perturbation"].isin(["none", kind])]
+        shares = {name: curve[f"{name}_k"] / curve[f"{name}_n"] for name in ("sensitivity", "specificity")}
         colour, _, hatch, _ = STYLES[0]
-        ax.fill_between(of_kind.strength, of_kind.low, of_kind.high, color=colour, alpha=0.15, hatch=hatch, lw=0)
-        lines = {"AUROC, 95 % interval": of_kind.auroc} | shares
+        ax.fill_between(curve.strength, curve.low, curve.high, color=colour, alpha=0.15, hatch=hatch, lw=0)
+        lines = {"AUROC, 95 % interval": curve.auroc} | shares
         for (name, values), (colour, line, _, marker), width in zip(lines.items(), STYLES, (2.2, 1, 1), strict=False):
             style = {
                 "color": colour,
@@ -186,9 +185,9 @@ def plot_robustness(
                 "marker": marker,
                 "markersize": 2.5 + width,
             }
-            ax.plot(of_kind.strength, values, label=name, **style)
+            ax.plot(curve.strength, values, label=name, **style)
         ax.axhline(0.5, color="0.7", lw=0.8, zorder=0)
-        ax.set(title=kind, xticks=of_kind.strength, ylim=(-0.03, 1.03))
+        ax.set(title=kind, xticks=curve.strength, ylim=(-0.03, 1.03))
     for ax in axes.flat[len(kinds) :]:
         ax.set_axis_off()
     fig.supxlabel("strength (0: the images as they are)", fontsize=10)
