@@ -21,6 +21,7 @@ from importlib.metadata import packages_distributions
 from itertools import count
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
+from zipfile import ZipFile
 
 from readme import picture, readme
 
@@ -208,6 +209,9 @@ def wheel():
     with tempfile.TemporaryDirectory() as d:
         d = Path(d)
         call(binaries / "python", "-m", "build", "--outdir", d / "dist", root)
+        packed = set(ZipFile(next((d / "dist").glob("*.whl"))).namelist())
+        library = {p.relative_to(root).as_posix() for p in (root / "xai_pneumonia").rglob("*.*") if p.suffix != ".pyc"}
+        assert library <= packed, f"not in the wheel: {', '.join(sorted(library - packed))}"
         python = borrowing(d / "venv")
         pip = [sys.executable, "-m", "pip", "--python", python]
         call(*pip, "install", "--no-deps", "--force-reinstall", next((d / "dist").glob("*.whl")), cwd=d)

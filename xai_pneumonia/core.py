@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LABELS', 'SUBTYPES', 'TASKS', 'InputError', 'one_line', 'naming', 'whole_file', 'check_new_folder', 'whole_folder',
-           'alone', 'sweep', 'cache_folder', 'sha256', 'seed_everything', 'in_threads']
+           'alone', 'sweep', 'cache_folder', 'sha256', 'seed_everything', 'in_threads', 'package_text']
 
 # %% ../nbs/core.ipynb #78b06825
 import errno
@@ -192,3 +192,12 @@ def in_threads(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(progress_bar(pool.map(function, items), total=len(items), leave=False))
+
+# %% ../nbs/core.ipynb #1c00891a
+def package_text(
+    name: str,  # The file's path in the package, such as pages/app.css
+) -> str:
+    "A text file that is installed with the modules."
+    from importlib.resources import files
+
+    return files("xai_pneumonia").joinpath(name).read_text(encoding="utf-8")

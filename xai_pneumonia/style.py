@@ -12,6 +12,8 @@ from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from .core import package_text
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -73,14 +75,7 @@ def with_limits(
     return text if low is None or low != low else f"{text} ({show(low)} to {show(high)})"
 
 # %% ../nbs/style.ipynb #728ebedc
-PAGE_STYLE = """
- body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
- h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc }
- table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums } td { overflow-wrap: break-word } td:last-child { overflow-wrap: anywhere }
- th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top } th { background: #f4f4f4 }
- figure { margin: 1.5rem 0 } img { max-width: 100%; height: auto } figcaption { color: #555; font-size: .9rem; overflow-wrap: anywhere }
- .note { border-left: .4rem solid #D55E00; background: #fdf3ec; padding: .6rem 1rem } .wide { overflow-x: auto }
-"""
+PAGE_STYLE = package_text("style.css")
 
 # %% ../nbs/style.ipynb #f61fce34
 SYNTHETIC_NOTE = "Synthetic phantom images, not X-rays of people."

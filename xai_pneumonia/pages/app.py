@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from ..core import InputError, one_line
+from ..core import InputError, one_line, package_text
 from ..explain.cam import METHODS, class_activation_maps
 from ..gradcam import Explanation, overlays
 from ..predict import Model, load
@@ -246,56 +246,7 @@ class _View:
         return self.html(_PICTURES, **images, target=explanation.table.target[0], method=method, measured=measured)
 
 # %% ../../nbs/pages/app.ipynb #02021c00
-_CSS = """
-.gradio-container { width: 100%; max-width: 1240px !important; margin: 0 auto !important }
-.gone { display: none !important } .x, .x .html-container { padding: 0 !important }
-.main.app { padding: 1rem clamp(.9rem, 2.5vw, 2rem) !important }
-.x h1 { font-size: 1.45rem; font-weight: 650; margin: 0 0 .5rem; line-height: 1.25 }
-.x p { margin: .45rem 0; line-height: 1.45; overflow-wrap: anywhere }
-.x { --quiet: color-mix(in srgb, var(--body-text-color) 68%, transparent) }
-.x .quiet, .x .key, .x figcaption, .x .scale { color: var(--quiet); font-size: .85rem }
-.x .caution { border-left: 4px solid #d98a29; background: color-mix(in srgb, #d98a29 12%, transparent);
- padding: .45rem .75rem; border-radius: 0 6px 6px 0; font-size: .9rem }
-.x .notice { border-left-color: #c0392b; background: color-mix(in srgb, #c0392b 12%, transparent) }
-.x .scroll { max-height: 17rem; overflow: auto; border: 1px solid var(--border-color-primary); border-radius: 8px }
-.x table { width: 100%; margin: 0; border: 0; border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums }
-.x th { text-align: left; white-space: nowrap; font-weight: 500; color: var(--quiet); font-size: .82rem }
-.x th, .x td { padding: .4rem .6rem; border: 0; border-bottom: 1px solid var(--border-color-primary) }
-.x tbody tr { cursor: pointer } .x tbody tr:hover { background: var(--background-fill-secondary) }
-.x tr.chosen { background: var(--background-fill-secondary); box-shadow: inset 3px 0 var(--color-accent) }
-.x td.p { white-space: nowrap } .x td.why { color: var(--quiet) }
-.x tr:last-child td { border-bottom: 0 }
-.x td button { all: unset; cursor: pointer; overflow-wrap: anywhere } .x tr.chosen button { font-weight: 650 }
-.x td button:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px }
-"""
-
-# %% ../../nbs/pages/app.ipynb #cc1b04a1
-_CSS += """
-.x .result { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: .8rem 1.1rem }
-.x .file { color: var(--quiet); font-size: .9rem }
-.x .decision { font-size: 1.25rem; font-weight: 650; letter-spacing: .02em }
-.x .unsure { color: #b9700f } .dark .x .unsure { color: #e9ab5a }
-.x .number b { font-size: 2.1rem; font-weight: 650; display: block; line-height: 1.1; font-variant-numeric: tabular-nums }
-.x .bar { position: relative; height: 10px; border-radius: 5px; margin: .7rem 0 .5rem;
- background: var(--border-color-primary) }
-.x .bar i { position: absolute; top: 0; bottom: 0 } .x .bar .fill { border-radius: 5px; background: var(--color-accent) }
-.x .bar .band { top: -5px; bottom: -5px; min-width: 3px; border-radius: 3px }
-.x .bar .mark { top: -6px; bottom: -6px; width: 2px; margin-left: -1px }
-.x .mark { background: var(--body-text-color) } .x .band { background: color-mix(in srgb, #4f83cc 40%, transparent) }
-.x .key i { display: inline-block; height: .9em; width: 2px; vertical-align: -.1em; margin-right: .3em }
-.x .key .band { width: 1.4em; margin-left: 1em; border-radius: 3px }
-.x .pictures { display: grid; grid-template-columns: 1fr 1fr; gap: .9rem } .x figure { margin: 0 }
-.x .picture { position: relative; background: #000; border-radius: 8px; overflow: hidden; line-height: 0 }
-.x .picture img { width: 100%; margin: 0 } .x .picture .heat { position: absolute; inset: 0; height: 100%;
- opacity: var(--opacity, .65) }
-.x figcaption { margin-top: .35rem; display: flex; justify-content: space-between; flex-wrap: wrap; gap: 0 1rem }
-.x .scale i { display: inline-block; width: 4rem; height: .6em; border-radius: 3px; background:
- linear-gradient(90deg, #000004, #420a68, #932667, #dd513a, #fca50a, #fcffa4) }
-@media (max-width: 640px) { .x .pictures { grid-template-columns: 1fr } .x thead { display: none }
- .x tbody tr { display: grid; grid-template-columns: 1fr 1fr }
- .x td.name, .x td.why { grid-column: 1 / -1 } .x td.name { padding-bottom: 0 } .x td.why:empty { display: none }
- .x td { border: 0 } .x td.p { text-align: right } .x td.why { padding-top: 0 } .x tbody tr { border-bottom: 1px solid var(--border-color-primary) } }
-"""
+_CSS = package_text("pages/app.css")
 
 # %% ../../nbs/pages/app.ipynb #4c6c457d
 def _png(picture: np.ndarray) -> bytes:

@@ -10,13 +10,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core import TASKS, whole_file
+from ..core import TASKS, package_text, whole_file
 from ..evaluate import metrics_table
+from ..model.runs import Files
 from ..style import DISCLAIMER
 
 if TYPE_CHECKING:
     from xai_pneumonia.model.runs import Run
-from ..model.runs import Files
 
 # %% ../../nbs/pages/model_card.ipynb #39749d93
 def _md(text):
@@ -97,152 +97,6 @@ def _class_figures(metrics, split):
     rows = [[name, f"{c['correct']}/{c['support']}", f"{c['correct']}/{c['predicted']}"] for name, c in counts.items()]
     return _table(["class", "right, of all in the class", "right, of all predicted"], rows)
 
-# %% ../../nbs/pages/model_card.ipynb #a6689d80
-_CARD = """---
-{{ front }}---
-
-# {{ card.backbone | md }}: {{ task }}
-
-**{{ disclaimer }}**
-
-## What it is
-
-{% if card.members > 1 %}
-{{ card.members }} networks ({{ card.backbone | md }}) of a cross-validation, whose probabilities are averaged.
-{% else %}
-A network ({{ card.backbone | md }}, head {{ card.head | md }}).
-{% endif %}
-It reads an image as {{ card.size }} x {{ card.size }} grey values and gives a probability to each of {{ card.classes | join(", ") }}.
-{% if run.synthetic %}
-It was trained on synthetic radiographs, drawn by a program, and has never seen an X-ray of a person.
-{% else %}
-It was trained on chest X-rays.
-{% endif %}
-
-- Initial weights: {{ card.initial_weights | md }}
-- Weights: `model.safetensors`, sha256 `{{ card.sha256 }}`; how to use them: `model.json`
-- Made with: {{ card.library | md }}
-- Licence of the code: Apache License 2.0
-{% if free %}
-- Licence of the weights: the same
-{% else %}
-- Licence of the weights: to be stated by those who publish them; it depends on the initial weights and on the images
-{% endif %}
-
-## Intended use
-
-For research: to study how such models are made, evaluated and explained, to repeat the figures below, and to be compared with
-others.
-
-It is not for use in care: not to diagnose, not to rule out, not to sort patients, not as a second opinion. Nor is it for images
-of another kind than those below (another age, another machine, another view) without being measured on them first.
-"""
-
-# %% ../../nbs/pages/model_card.ipynb #8d5cad0e
-_CARD += """
-## How to use it
-
-```sh
-pip install git+https://github.com/xai-pneumonia/xai-pneumonia
-```
-
-```python
-from xai_pneumonia.predict import load
-
-model = load("model")  # the folder with model.safetensors and model.json
-table = model.predict(["image.png"])  # JPEG, PNG or DICOM: probabilities, decision, and the reason where there is none
-maps = model.explain(["image.png"]).maps  # class activation maps
-```
-
-## Training data
-
-{{ data.name | md }} (fingerprint `{{ data.fingerprint }}`). {{ credit | md }}
-
-{{ images }}
-
-{% if card.members > 1 %}
-Cross-validation by patient: every image that is not a test image was trained on in all parts but one, and validated on in that one.
-{% endif %}
-
-## Training procedure
-
-All choices; their names are explained in the library's documentation of recipes.
-
-{{ recipe }}
-"""
-
-# %% ../../nbs/pages/model_card.ipynb #422283c7
-_CARD += """
-## Evaluation
-
-Pneumonia is said where 1 - p(NORMAL) is at least {{ "%.4f" | format(metrics.threshold) }}. That threshold was chosen on:
-{{ metrics.threshold_from | md }}. Intervals are 95 %, by bootstrap over {{ people }}; another method is named where it was used.
-{% for split, name in (("valid", "Validation"), ("test", "Test")) %}
-
-### {{ name }}: {{ metrics.splits[split].n }} images of {{ metrics.splits[split].patients }} {{ people }}
-
-{{ figures[split] }}
-{% if classes %}
-
-Each class, the most probable one being taken:
-
-{{ classes[split] }}
-{% endif %}
-{% endfor %}
-{% if metrics.get("calibration") %}
-
-## Calibration
-
-{% if card.calibration.method == "none" %}
-The probabilities are those of the network.
-{% else %}
-The probabilities were fitted on validation images by the method {{ card.calibration.method | md }}.
-{% endif %}
-The section Calibration of `report.html` shows how well they agree with what is seen.
-{% endif %}
-"""
-
-# %% ../../nbs/pages/model_card.ipynb #86094ea4
-_CARD += """
-## Limits
-
-{% if card.members == 1 %}
-- One training with one seed: another seed gives somewhat other figures, and the intervals do not contain that.
-{% endif %}
-{% if run.synthetic %}
-- The images are synthetic. Nothing follows from these figures for X-rays of people.
-{% else %}
-- The labels are those of the data set and were not read again; patients are known by file name or table only.
-- Figures on one hospital's images do not carry over to another's without being measured there.
-{% endif %}
-- A probability means what it says only where pneumonia is as common as among the validation images.
-- A Grad-CAM map shows which region raised the score, not that the model is right.
-
-More is in `report.html`, beside this file.
-"""
-
-# %% ../../nbs/pages/model_card.ipynb #bf3e321e
-_CARD += """
-## Environment
-
-{{ environment }}
-
-## Citation
-
-```bibtex
-@software{xai_pneumonia,
-  author = {{ "{{The xai-pneumonia authors}}" }},
-  title = {xai-pneumonia: explainable pneumonia detection on chest X-rays},
-  version = { {{- card.library.split()[-1] -}} },
-  url = {https://github.com/xai-pneumonia/xai-pneumonia}
-}
-```
-{% if credit and not run.synthetic %}
-
-{{ credit | md }}
-{% endif %}
-"""
-
 # %% ../../nbs/pages/model_card.ipynb #008498db
 def _context(run, metrics, card):
     "The values that the text may use."
@@ -274,7 +128,7 @@ def model_card(
 
     writer = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     writer.filters["md"] = _md
-    text = writer.from_string(_CARD).render(_context(run, metrics, card))
+    text = writer.from_string(package_text("pages/model_card.md")).render(_context(run, metrics, card))
     return re.sub(r"\n{3,}", "\n\n", text) + "\n"
 
 # %% ../../nbs/pages/model_card.ipynb #3deaaf8a
