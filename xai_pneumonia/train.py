@@ -81,14 +81,22 @@ class WeightedCrossEntropy(nn.Module):
         loss = cross_entropy(logits, y, self.weight, reduction="none", label_smoothing=self.label_smoothing)
         return loss.mean() if self.reduction == "mean" else loss
 
-# %% ../nbs/02_train.ipynb #1d22b829
+# %% ../nbs/02_train.ipynb #803767eb
+def _loss(dls, recipe):
+    weight = None
+    if recipe.pos_weight:
+        y = torch.tensor([int(y) for y in dls.train_ds.tls[1]])
+        weight = torch.tensor([1, (y == 0).sum() / (y == 1).sum()])
+    return WeightedCrossEntropy(weight, recipe.label_smoothing)
+
+# %% ../nbs/02_train.ipynb #dfbceb72
 OPTIMIZERS = {
     "fastai_adam": Adam,
     "adam": partial(Adam, sqr_mom=0.999, eps=1e-8),  # PyTorch's constants
     "sgd": partial(SGD, mom=0.9),
 }
 
-
+# %% ../nbs/02_train.ipynb #1d22b829
 def auroc(
     logits: torch.Tensor,  # (n, classes)
     y: torch.Tensor,  # (n) class numbers
@@ -102,13 +110,14 @@ def auroc(
     p = logits.softmax(1)
     return roc_auc_score(y, p[:, 1]) if n_classes == 2 else roc_auc_score(y, p, multi_class="ovr")
 
-
-def _loss(dls, recipe):
-    weight = None
-    if recipe.pos_weight:
-        y = torch.tensor([int(y) for y in dls.train_ds.tls[1]])
-        weight = torch.tensor([1, (y == 0).sum() / (y == 1).sum()])
-    return WeightedCrossEntropy(weight, recipe.label_smoothing)
+# %% ../nbs/02_train.ipynb #ceac7fff
+def _callbacks(recipe):
+    if recipe.batchnorm == "fixed":
+        yield FixBatchNorm
+    if recipe.precision == "bf16":
+        yield Bf16
+    if recipe.mixup:
+        yield MixUp(recipe.mixup)
 
 # %% ../nbs/02_train.ipynb #fe884bf4
 def make_learner(
@@ -136,15 +145,6 @@ def make_learner(
     learn.recorder.train_metrics = True
     return learn, origin
 
-
-def _callbacks(recipe):
-    if recipe.batchnorm == "fixed":
-        yield FixBatchNorm
-    if recipe.precision == "bf16":
-        yield Bf16
-    if recipe.mixup:
-        yield MixUp(recipe.mixup)
-
 # %% ../nbs/02_train.ipynb #4d099a93
 def _check_training_images(manifest, recipe):
     "There must be a batch of them, and some of each class."
@@ -160,19 +160,19 @@ def _check_training_images(manifest, recipe):
                 f"{split} has no image of {', '.join(sorted(missing))}; add some, or split anew by patient"
             )
 
-
+# %% ../nbs/02_train.ipynb #3cdc413d
 def _loaders(manifest, recipe):
     names = "task size resize batch_size sampler rotate zoom lighting flip vertical_flip gamma border crop".split()
     return make_dls(manifest, **{name: getattr(recipe, name) for name in names})
 
-
+# %% ../nbs/02_train.ipynb #e60e1f0b
 def _stages(recipe):
     "Name, epochs and rates of the stages that have epochs."
     late = "all layers" if recipe.trained_blocks == -1 else f"last {recipe.trained_blocks} blocks"
     stages = [("head", recipe.frozen_epochs, recipe.frozen_lr), (late, recipe.epochs, np.array(recipe.lr))]
     return [stage for stage in stages if stage[1]]
 
-
+# %% ../nbs/02_train.ipynb #b598db36
 def _freeze(learn, recipe, stage):
     learn.freeze_to(-1 if stage == "head" else 0 if recipe.trained_blocks == -1 else 1)
     for part in learn.model[1].modules():
@@ -245,7 +245,7 @@ def plot_history(
 # %% ../nbs/02_train.ipynb #09ce2532
 def plot_learning_rates(
     manifest: pd.DataFrame,  # A manifest with rows in `train` and `valid`
-    recipe: Recipe,  # Its head is trained, on the frozen body; without weights, everything is
+    recipe: Recipe,  # Its head is trained, on the frozen body; with weights "none", all layers are
 ):  # Matplotlib figure; training loss against learning rate
     "fastai's learning-rate finder for a recipe; nothing that was trained is kept."
     import matplotlib.pyplot as plt
@@ -283,6 +283,15 @@ def _finish_run(
     cost = environment(recipe, bundle.card, history)
     write_run(Run(folder, cost, manifest, predictions, perturbed, history), root, recipe, bundle)
 
+# %% ../nbs/02_train.ipynb #1b0c051d
+def _fit_or_say(manifest, recipe, file, fingerprint, cbs):
+    "`fit`; who interrupts it is told what was kept."
+    try:
+        return fit(manifest, recipe, file, fingerprint, cbs)
+    except KeyboardInterrupt:
+        kept = "continue by the same command with --resume" if file.exists() else "no epoch had ended, nothing was kept"
+        raise KeyboardInterrupt(f"training stopped; {kept}") from None
+
 # %% ../nbs/02_train.ipynb #8f6a49ef
 def train_run(
     root: str | Path,  # The data folder or CSV
@@ -312,16 +321,7 @@ def train_run(
             file.unlink(missing_ok=True)
     return out
 
-
-def _fit_or_say(manifest, recipe, file, fingerprint, cbs):
-    "`fit`; who interrupts it is told what was kept."
-    try:
-        return fit(manifest, recipe, file, fingerprint, cbs)
-    except KeyboardInterrupt:
-        kept = "continue by the same command with --resume" if file.exists() else "no epoch had ended, nothing was kept"
-        raise KeyboardInterrupt(f"training stopped; {kept}") from None
-
-# %% ../nbs/02_train.ipynb #e16da204
+# %% ../nbs/02_train.ipynb #caf5dffe
 def _modules(name, known):
     "The modules of this library that a module imports, directly or through others, and itself."
     if name in known or not (spec := find_spec(name)) or not spec.origin:
@@ -330,21 +330,21 @@ def _modules(name, known):
     package = name if spec.submodule_search_locations else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            found = resolve_name("." * node.level + (node.module or ""), package)
-            if found.split(".")[0] == package.split(".")[0]:
-                _modules(found, known)
+            imported = resolve_name("." * node.level + (node.module or ""), package)
+            if imported.split(".")[0] == package.split(".")[0]:
+                _modules(imported, known)
     return known
 
-
+# %% ../nbs/02_train.ipynb #e9faf66e
 def _code_hash():
     "Hash of the source files that determine what a phantom run contains: all that a training imports."
     files = sorted(_modules("xai_pneumonia.train", {}).items())
     return hashlib.sha256("".join(name + sha256(file) for name, file in files).encode()).hexdigest()[:16]
 
-
+# %% ../nbs/02_train.ipynb #e16da204
 def example_run(
-    recipe: Recipe = RECIPES["phantom"],  # For the phantom run; not used with `XAI_PNEUMONIA_RUN`
-) -> Run:  # Of the named folder, or of the phantom
+    recipe: Recipe = RECIPES["phantom"],  # What to train on the phantom; ignored with `XAI_PNEUMONIA_RUN`
+) -> Run:  # The named run, or one on the phantom
     "A finished run for demonstrations and tests."
     if named := os.environ.get("XAI_PNEUMONIA_RUN"):
         return read_run(named, find_data())
@@ -377,6 +377,20 @@ def fold_table(
     table = pd.DataFrame(rows, index=[f"fold{i}" for i in range(1, len(runs) + 1)])
     return pd.concat([table, table.agg(["mean", "std"]).rename(index={"std": "sd"})]).rename_axis("fold")
 
+# %% ../nbs/02_train.ipynb #fb613157
+def _write_ensemble(root, manifest, recipe, runs, folder):
+    bundles = [load_bundle(run.folder) for run in runs]
+    model = make_ensemble([bundle.model for bundle in bundles])
+    everyone = manifest.assign(split=manifest.split.replace("train", "valid"))  # each by a model that has not seen it
+    data, origin = data_card(root, everyone), bundles[0].card["initial_weights"]
+    bundle = make_bundle(model, recipe, origin, data, len(bundles))
+    unseen = [uncalibrated(run.predictions[run.predictions.split == "valid"]) for run in runs]
+    predictions = pd.concat([*unseen, predict(bundle, everyone[everyone.split == "test"])], ignore_index=True)
+    perturbed = pd.concat([uncalibrated(run.perturbed) for run in runs], ignore_index=True)
+    history = pd.concat([run.history.assign(fold=i) for i, run in enumerate(runs, start=1)], ignore_index=True)
+    _finish_run(folder, root, everyone, recipe, bundle, predictions, perturbed, history)
+    fold_table(runs).to_csv(folder / Files.FOLD_TABLE)
+
 # %% ../nbs/02_train.ipynb #6d217f55
 def train_folds(
     root: str | Path,  # The data folder or CSV
@@ -402,17 +416,3 @@ def train_folds(
             _write_ensemble(root, manifest, recipe, runs, folder)
             os.replace(work, folder / Files.FOLDS)
     return out
-
-
-def _write_ensemble(root, manifest, recipe, runs, folder):
-    bundles = [load_bundle(run.folder) for run in runs]
-    model = make_ensemble([bundle.model for bundle in bundles])
-    asked = manifest.assign(split=manifest.split.replace("train", "valid"))  # each by a model that has not seen it
-    data, origin = data_card(root, asked), bundles[0].card["initial_weights"]
-    bundle = make_bundle(model, recipe, origin, data, len(bundles))
-    unseen = [uncalibrated(run.predictions[run.predictions.split == "valid"]) for run in runs]
-    predictions = pd.concat([*unseen, predict(bundle, asked[asked.split == "test"])], ignore_index=True)
-    perturbed = pd.concat([uncalibrated(run.perturbed) for run in runs], ignore_index=True)
-    history = pd.concat([run.history.assign(fold=i) for i, run in enumerate(runs, start=1)], ignore_index=True)
-    _finish_run(folder, root, asked, recipe, bundle, predictions, perturbed, history)
-    fold_table(runs).to_csv(folder / Files.FOLD_TABLE)
