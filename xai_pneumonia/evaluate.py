@@ -25,7 +25,7 @@ from .style import STYLES, new_axis, next_style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# %% ../nbs/03_evaluate.ipynb #350d60e6
+# %% ../nbs/03_evaluate.ipynb #c123a3aa
 def _plain(table: pd.DataFrame) -> dict:
     "A table as nested dicts of plain Python values, None where undefined."
     rows = table.astype(object).where(table.notna(), None).to_dict("index")
@@ -33,7 +33,7 @@ def _plain(table: pd.DataFrame) -> dict:
         row: {c: v.item() if isinstance(v, np.generic) else v for c, v in cells.items()} for row, cells in rows.items()
     }
 
-
+# %% ../nbs/03_evaluate.ipynb #350d60e6
 def _evaluate_split(preds: pd.DataFrame, threshold: float) -> dict:
     "All metrics of one part."
     matrix = confusion(preds, threshold)
@@ -74,7 +74,7 @@ def evaluate(
         "splits": splits,
     }
 
-# %% ../nbs/03_evaluate.ipynb #212d51f9
+# %% ../nbs/03_evaluate.ipynb #b1ac1f28
 _SHOWN = {"value": "value", "low": "95 % interval", "formula_low": "by formula"}
 
 
@@ -88,7 +88,7 @@ def _text(cell: dict, key: str) -> str:
     note = f" ({cell['interval']})" if key == "low" and cell["interval"] != "patient bootstrap" else ""
     return f"{show(cell[key])} to {show(cell[key.replace('low', 'high')])}{note}"
 
-
+# %% ../nbs/03_evaluate.ipynb #212d51f9
 def metrics_table(
     metrics: dict,  # What `evaluate` returned, or the content of a `metrics.json`
     split: str,  # "valid", "test" or "external"
@@ -107,7 +107,7 @@ def metrics_table(
 # %% ../nbs/03_evaluate.ipynb #6f098d57
 def threshold_shift(
     preds: pd.DataFrame,  # Predictions; `split` may be any name, and train is left out
-    chosen_on: pd.DataFrame,  # Predictions of validation images, perturbed ones perhaps included
+    chosen_on: pd.DataFrame,  # Predictions of validation images, perhaps perturbed ones too
     rules: list[str] = ("youden", "sensitivity=0.95", "cost=5"),  # As `parse_rule` takes them
 ) -> pd.DataFrame:  # By rule and split: threshold, sensitivity and specificity with k, n, low and high
     "What thresholds chosen on validation reach on each split; and the best that could be chosen on the split itself."
@@ -117,10 +117,19 @@ def threshold_shift(
         if set(is_pneumonia(part)) == {True, False}:
             chosen["youden, chosen here"] = choose_threshold(part)
         for rule, threshold in chosen.items():
-            of = binary_metrics(part, threshold, n_boot=500)
-            cells = {f"{m} {c}": of.loc[m, c] for m in PROPORTIONS[1:3] for c in ("k", "n", "value", "low", "high")}
+            measured = binary_metrics(part, threshold, n_boot=500)
+            cells = {
+                f"{m} {c}": measured.loc[m, c] for m in PROPORTIONS[1:3] for c in ("k", "n", "value", "low", "high")
+            }
             rows[split, rule] = {"threshold": threshold, **cells}
     return pd.DataFrame(rows).T.rename_axis(["split", "rule"])
+
+# %% ../nbs/03_evaluate.ipynb #66a0bac3
+def _right_and_wrong(rates, prevalence):
+    "Shares of all patients: rightly and wrongly called ill, rightly and wrongly called healthy."
+    sensitivity, specificity = rates.T
+    yield sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    yield specificity * (1 - prevalence), (1 - sensitivity) * prevalence
 
 # %% ../nbs/03_evaluate.ipynb #1f7a0e7a
 def predictive_values(
@@ -140,14 +149,7 @@ def predictive_values(
         rows[p] = dict(zip(names, [ppv[0], npv[0], *low, *high], strict=True))
     return pd.DataFrame(rows).T.rename_axis("prevalence")
 
-
-def _right_and_wrong(rates, prevalence):
-    "Shares of all patients: rightly and wrongly called ill, rightly and wrongly called healthy."
-    sensitivity, specificity = rates.T
-    yield sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-    yield specificity * (1 - prevalence), (1 - sensitivity) * prevalence
-
-# %% ../nbs/03_evaluate.ipynb #4077c77a
+# %% ../nbs/03_evaluate.ipynb #51daf16a
 _AGES = {"0": 0, "1 to 4": 1, "5 to 17": 5, "18 to 39": 18, "40 to 64": 40, "65 and over": 65}  # from, in years
 
 
@@ -165,7 +167,7 @@ def _groups(preds: pd.DataFrame, manifest: pd.DataFrame) -> Iterator[tuple[str, 
             elif variable != "subtype":
                 yield variable, str(value), inside
 
-
+# %% ../nbs/03_evaluate.ipynb #4077c77a
 def subgroups(
     preds: pd.DataFrame,  # Predictions of one split
     manifest: pd.DataFrame,  # Its images, with any of the columns subtype, sex, view, age (years)
@@ -175,8 +177,8 @@ def subgroups(
     rows = {}
     for variable, value, inside in _groups(preds, manifest):
         part = preds[inside]
-        of = binary_metrics(part, threshold, n_boot=1000).loc[["sensitivity", "specificity", "auroc"]]
-        cells = {f"{m}_{c}": of.loc[m, c] for m in of.index for c in ("value", "k", "n", "low", "high")}
+        measured = binary_metrics(part, threshold, n_boot=1000).loc[["sensitivity", "specificity", "auroc"]]
+        cells = {f"{m}_{c}": measured.loc[m, c] for m in measured.index for c in ("value", "k", "n", "low", "high")}
         rows[variable, value] = {"images": len(part), "patients": part["patient"].nunique(), **cells}
     index = pd.MultiIndex.from_tuples(rows, names=["variable", "value"])
     return pd.DataFrame(list(rows.values()), index=index).drop(columns=["auroc_k", "auroc_n"], errors="ignore")
@@ -216,7 +218,7 @@ def _band(
     low, high = np.quantile(heights, [0.025, 0.975], axis=0)
     return low, high
 
-
+# %% ../nbs/03_evaluate.ipynb #87a45c56
 def _draw_curve(ax: "Axes", curve, point, grid, band, labels: tuple[str, str], drawstyle: str = "default"):
     "One curve with its band and operating point, in the next style of this axis."
     colour, line, hatch, marker = next_style(ax)
@@ -226,7 +228,7 @@ def _draw_curve(ax: "Axes", curve, point, grid, band, labels: tuple[str, str], d
     ax.plot(*point, color=colour, label=labels[1], **marks)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
-
+# %% ../nbs/03_evaluate.ipynb #c3dc1748
 def _curve_of(preds: pd.DataFrame, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     "Truth, score, and the cumulative counts of the whole table; raises `InputError` unless both classes are there."
     y, score = is_pneumonia(preds), pneumonia_score(preds)
