@@ -22,7 +22,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 # %% ../nbs/06_report.ipynb #64183fba
-from .core import whole_file
+from .core import package_text, whole_file
 from .eda import class_table, plot_classes
 from .evaluate import evaluate, metrics_table, plot_confusion, plot_pr, plot_roc, plot_scores
 from .evaluate import predictive_values, subgroups, threshold_shift
@@ -44,7 +44,7 @@ from .stats.thresholds import decisions
 from .style import DISCLAIMER, PAGE_STYLE, with_limits
 from .train import plot_history
 
-# %% ../nbs/06_report.ipynb #69e1a375
+# %% ../nbs/06_report.ipynb #2dc62b70
 def _rows(table: pd.DataFrame) -> list[dict]:
     "A table as plain values, None where undefined."
     return json.loads(table.to_json(orient="records"))
@@ -55,12 +55,12 @@ def _measured(run, name):
     path = run.folder / f"{name}.csv"
     return _rows(pd.read_csv(path)) if path.is_file() else None
 
-
+# %% ../nbs/06_report.ipynb #f44323b6
 def _externals(run) -> dict[str, pd.DataFrame]:
     "Predictions for other data, by name."
     return {path.stem: read_predictions(path) for path in sorted((run.folder / Files.EXTERNAL).glob("*.csv"))}
 
-
+# %% ../nbs/06_report.ipynb #69e1a375
 def _calibration(parts, bundle):
     "Brier score, log loss and calibration error of each part, before and after."
     splits = {}
@@ -73,9 +73,9 @@ def _calibration(parts, bundle):
         splits[split] = {k: json.loads(t.to_json(orient="index")) for k, t in measured.items()}
     return bundle.calibration | {"splits": splits}
 
-# %% ../nbs/06_report.ipynb #f7d45f06
+# %% ../nbs/06_report.ipynb #d9a1670a
 def _localisation(run, bundle):
-    "Of the diseased test images, where the truth is known; else None."
+    "Localisation on the diseased test images where the truth is known; else None."
     table = localisation(bundle, run.manifest[run.manifest.split == "test"])
     return None if table is None else _rows(table)
 
@@ -84,7 +84,7 @@ def _trusts(run) -> dict[str, list]:
     "Trust reports by the name of their data."
     return {path.stem: _rows(pd.read_csv(path)) for path in sorted((run.folder / Files.TRUST).glob("*.csv"))}
 
-
+# %% ../nbs/06_report.ipynb #f7d45f06
 def run_metrics(
     run: Run,  # A finished run
 ) -> dict:  # As `evaluate` gives it, and more: one key for each section of the report; None where not measured
@@ -118,11 +118,11 @@ def run_metrics(
 class Picture:
     "A figure of the report."
 
-    name: str  # Of its file in figures/, without .png
+    name: str  # Its file in figures/, without .png
     figure: Figure
     caption: str
 
-
+# %% ../nbs/06_report.ipynb #6ba20dc4
 def _interval(row, name, share=True):
     "k/n or the value, and the interval, of one metric of a row with name_value, name_k, …"
     value, k, n, low, high = (row.get(f"{name}_{part}") for part in ("value", "k", "n", "low", "high"))
@@ -136,18 +136,18 @@ def data_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     yield class_table(run.manifest).reset_index()
     for pair, n in metrics["shared_patients"].items():
         yield (
-            f"{n} patient names occur in both {pair}. Where two folders number their patients alike, these are different "
-            "people; where they do not, results on the second are too good."
+            f"{n} patient names occur in both {pair}. If the two folders number their patients independently, these are "
+            "different people; if not, results on the second are too good."
         )
     yield Picture("classes", plot_classes(run.manifest), "Images of each class in each split.")
 
-
+# %% ../nbs/06_report.ipynb #beb12345
 def audit_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "What would make results on this data wrong or doubtful."
     yield "What would make results on this data wrong (fail) or doubtful (note)."
     yield pd.read_csv(run.folder / Files.AUDIT)
 
-
+# %% ../nbs/06_report.ipynb #bbebe0f4
 def training_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "How it was trained."
     e = run.environment
@@ -159,7 +159,7 @@ def training_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     caption = "Training. The band marks the epoch whose weights were kept."
     yield Picture("history", plot_history(run.history), caption)
 
-# %% ../nbs/06_report.ipynb #fb7072bc
+# %% ../nbs/06_report.ipynb #50d77c8f
 def _curves(run, threshold, plot):
     "One axis with the curve of each split."
     ax = None
@@ -167,24 +167,24 @@ def _curves(run, threshold, plot):
         ax = plot(run.predictions[run.predictions.split == split], threshold, label=split, ax=ax)
     return ax.figure
 
-
+# %% ../nbs/06_report.ipynb #fb7072bc
 def plot_decided(
     predictions: pd.DataFrame,  # Predictions, whose `path` can be read
     threshold: float | None,  # As in `decisions`
     n: int = 6,  # Images in each row
-    seed: int = 0,  # Of the draw
+    seed: int = 0,  # Random seed
 ) -> Figure:  # Matplotlib figure: a row of right decisions and a row of wrong ones
-    "A draw of images that were decided rightly, and of such that were not, with what was said."
-    said = decisions(predictions, threshold)
-    right = (said == predictions.label).to_numpy()
+    "Images drawn from the right decisions and from the wrong ones, each with its label and decision."
+    decided = decisions(predictions, threshold)
+    right = (decided == predictions.label).to_numpy()
     fig, axes = plt.subplots(2, n, figsize=(1.7 * n, 4.6), dpi=70, layout="constrained")
     for row, chosen, name in zip(axes, (right, ~right), ("right", "wrong"), strict=True):
-        part = predictions.assign(said=said)[chosen]
+        part = predictions.assign(decided=decided)[chosen]
         for ax in row:
             ax.set_axis_off()
-        for ax, of in zip(row, part.sample(min(n, len(part)), random_state=seed).itertuples(), strict=False):
-            ax.imshow(read_image(of.path).resize((224, 224)), cmap="gray", vmin=0, vmax=255)
-            ax.set_title(f"{of.label}\nsaid {of.said}\np(NORMAL) {of.p_NORMAL:.3f}", fontsize=7)
+        for ax, image in zip(row, part.sample(min(n, len(part)), random_state=seed).itertuples(), strict=False):
+            ax.imshow(read_image(image.path).resize((224, 224)), cmap="gray", vmin=0, vmax=255)
+            ax.set_title(f"{image.label}\ndecided {image.decided}\np(NORMAL) {image.p_NORMAL:.3f}", fontsize=7)
         row[0].annotate(f"{name}: {chosen.sum()} of {len(right)}", (0, -0.12), xycoords="axes fraction", fontsize=9)
     return fig
 
@@ -198,34 +198,17 @@ def class_rows(
 ) -> pd.DataFrame:  # Rows: the classes, macro and weighted means, accuracy; text, with intervals
     "The figures of each class as a table."
     rows = {}
-    for name, of in metrics["splits"][split]["classes"].items():
+    for name, row in metrics["splits"][split]["classes"].items():
         shown = {}
         for m in ("precision", "recall", "f1", "auroc"):
-            shown[m] = "" if of[m] is None else with_limits(of[m], of[f"{m}_low"], of[f"{m}_high"])
-        counts = {c: "" if of[c] is None else str(of[c]) for c in ("correct", "predicted", "support")}
+            shown[m] = "" if row[m] is None else with_limits(row[m], row[f"{m}_low"], row[f"{m}_high"])
+        counts = {c: "" if row[c] is None else str(row[c]) for c in ("correct", "predicted", "support")}
         rows[name] = shown | counts
     return pd.DataFrame(rows).T.rename_axis("class").reset_index()
 
-# %% ../nbs/06_report.ipynb #3265a9dc
-def results_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
-    "Metrics, curves, errors."
-    threshold, test = metrics["threshold"], run.predictions[run.predictions.split == "test"]
-    yield (
-        f"Pneumonia is said where 1 - p(NORMAL) is at least the threshold {threshold:.4f}, chosen on the validation images, "
-        "as they are and perturbed (Youden's index), and then left alone. Intervals are 95 %, by bootstrap over patients; "
-        "where a share is 0 or 1, Wilson's. The last column has what a formula gives: Wilson's over images, DeLong's over "
-        "patients. A fall from validation to test is a shift between the two sets, and more to be believed than either "
-        "figure alone."
-    )
-    for split, name in _NAMED.items():
-        for at, what in (("binary", "threshold from validation"), ("binary_at_0.5", "threshold 0.5")):
-            yield f"{name}: {metrics['splits'][split]['n']} images, {what}"
-            yield metrics_table(metrics, split, at)
-        yield f"{name}: each class" + ", the most probable one taken" * (len(bundle.classes) > 2)
-        yield class_rows(metrics, split)
-        if "bacterial" in metrics["splits"][split]:
-            yield f"{name}: bacterial (sensitivity) against viral (specificity)"
-            yield metrics_table(metrics, split, "bacterial")
+# %% ../nbs/06_report.ipynb #736da293
+def _result_pictures(run, bundle, threshold):
+    test = run.predictions[run.predictions.split == "test"]
     rule = "the most probable of three classes" if len(bundle.classes) == 3 else f"pneumonia where p >= {threshold:.3f}"
     yield Picture(
         "confusion",
@@ -244,10 +227,33 @@ def results_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     )
     yield Picture("scores", plot_scores(test, threshold).figure, "Scores of the test images, and the threshold.")
     yield Picture(
-        "decided", plot_decided(test, threshold), "Test images drawn at random: decided rightly above, wrongly below."
+        "decided",
+        plot_decided(test, threshold),
+        "Test images drawn at random: right decisions above, wrong ones below.",
     )
 
-# %% ../nbs/06_report.ipynb #da5258ef
+# %% ../nbs/06_report.ipynb #3265a9dc
+def results_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
+    "Metrics, curves, errors."
+    threshold = metrics["threshold"]
+    yield (
+        f"An image is called pneumonia where 1 - p(NORMAL) is at least the threshold {threshold:.4f}, chosen once, on the "
+        "validation images as they are and perturbed (Youden's index). Intervals are 95 %, by bootstrap over patients; where "
+        "a share is 0 or 1, Wilson's. The last column has intervals by formula: Wilson's over images, DeLong's over patients. "
+        "A fall from validation to test shows a shift between the two sets; it says more than either figure alone."
+    )
+    for split, name in _NAMED.items():
+        for at, what in (("binary", "threshold from validation"), ("binary_at_0.5", "threshold 0.5")):
+            yield f"{name}: {metrics['splits'][split]['n']} images, {what}"
+            yield metrics_table(metrics, split, at)
+        yield f"{name}: each class" + ", the most probable one taken" * (len(bundle.classes) > 2)
+        yield class_rows(metrics, split)
+        if "bacterial" in metrics["splits"][split]:
+            yield f"{name}: bacterial (sensitivity) against viral (specificity)"
+            yield metrics_table(metrics, split, "bacterial")
+    yield from _result_pictures(run, bundle, threshold)
+
+# %% ../nbs/06_report.ipynb #6fa4d474
 def _shift_table(metrics):
     rows = []
     for row in metrics["threshold_shift"]:
@@ -256,18 +262,18 @@ def _shift_table(metrics):
         rows.append({"split": row["split"], "rule": row["rule"], "threshold": f"{row['threshold']:.3f}", **shares})
     return pd.DataFrame(rows)
 
-
+# %% ../nbs/06_report.ipynb #da5258ef
 def thresholds_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "What the shift between the sets costs, and other prevalences."
     yield (
-        "Thresholds of three rules, chosen on validation (as it is and perturbed) and left alone. The rows 'chosen here' are "
-        "not results: they show how much of the loss is due to the threshold."
+        "Thresholds of three rules, chosen once on validation, as it is and perturbed. The rows 'chosen here' are not "
+        "results: they show how much of the loss the threshold causes."
     )
     yield _shift_table(metrics)
-    yield "Predictive values on the test images, restated for other shares of ill patients (95 %, bootstrap over patients)."
+    yield "Predictive values on the test images, recomputed for other shares of ill patients (95 %, bootstrap over patients)."
     yield pd.DataFrame(metrics["predictive_values"])
 
-
+# %% ../nbs/06_report.ipynb #de839aae
 def calibration_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Are the probabilities right?"
     c, rows = metrics["calibration"], []
@@ -293,8 +299,8 @@ def decisions_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     test = run.predictions[run.predictions.split == "test"]
     yield (
         "Conformal sets: the classes that cannot be ruled out at 95 %. The guarantee holds for images like those of "
-        "validation; what is left of it on the test images is measured here. Where no class or several are left, one had "
-        "better abstain."
+        "validation; how far it holds on the test images is measured here. Where no class or several remain, it is better "
+        "to abstain."
     )
     for split, rows in metrics["conformal"].items():
         yield _NAMED[split]
@@ -334,7 +340,7 @@ def subgroups_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
 def robustness_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "What other ways of taking the images do to the model."
     if metrics["robustness"] is None:
-        yield "Not measured: xai-pneumonia robustness RUN DATA does."
+        yield "Not measured: xai-pneumonia robustness RUN DATA measures it."
         return
     table = pd.DataFrame(metrics["robustness"])
     plain = table[table.perturbation == "none"].iloc[0]
@@ -345,11 +351,11 @@ def robustness_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         "AUROC with its 95 % interval, sensitivity and specificity at the model's threshold, against the strength of each perturbation.",
     )
 
-
+# %% ../nbs/06_report.ipynb #54c42cac
 def shortcuts_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Does it look at the lungs?"
     if metrics["shortcuts"] is None:
-        yield "Not measured: xai-pneumonia shortcuts RUN DATA does."
+        yield "Not measured: xai-pneumonia shortcuts RUN DATA measures it."
         return
     table = pd.DataFrame(metrics["shortcuts"]).set_index("manipulation").fillna({"verdict": ""})
     yield "Test images, manipulated so that a model that reads the lungs would notice, or would not."
@@ -375,13 +381,12 @@ def shortcuts_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
 def external_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Other hospitals."
     if metrics["external"] is None:
-        yield "Not measured: xai-pneumonia external RUN DATA does."
+        yield "Not measured: xai-pneumonia external RUN DATA measures it."
         return
     yield "The model as it is, calibration and threshold included, on images from elsewhere."
     shown = ["sensitivity", "specificity", "accuracy", "auroc", "brier", "ece"]
     cells = {
-        name: metrics_table({"splits": {"external": of}}, "external").set_index("metric")
-        for name, of in metrics["external"].items()
+        name: metrics_table({"splits": metrics["external"]}, name).set_index("metric") for name in metrics["external"]
     }
     yield pd.DataFrame(
         [
@@ -400,13 +405,21 @@ def external_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         "external", ax.figure, "ROC curves of the own test images and of the others, with the same threshold."
     )
 
+# %% ../nbs/06_report.ipynb #4008b0f7
+def _localisation_rows(rows):
+    cells = [
+        {"map": r["map"], "measure": r["measure"], "value": with_limits(r["value"], r["low"], r["high"])} for r in rows
+    ]
+    table = pd.DataFrame(cells).pivot(index="map", columns="measure", values="value")
+    return table.loc[pd.unique(pd.DataFrame(rows)["map"])].reset_index()
+
 # %% ../nbs/06_report.ipynb #f2fc387e
 def explanations_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Class activation maps, and where they land."
     test = run.predictions[run.predictions.split == "test"]
     yield (
         "A map shows which cells of the last feature map raised the score of a class. It does not show that the model is "
-        "right, nor that it is right for a good reason. Each map is scaled by itself: a weak one looks as hot as a strong one."
+        "right, nor that it is right for a good reason. Each map is scaled on its own: a weak one looks as hot as a strong one."
     )
     if metrics["localisation"] is not None:
         yield (
@@ -422,19 +435,11 @@ def explanations_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     caption = "The test images the model was most wrong about, with Grad-CAM for the class it preferred."
     yield Picture("top_losses", plot_top_losses(bundle, top_losses(test)), caption)
 
-
-def _localisation_rows(rows):
-    cells = [
-        {"map": r["map"], "measure": r["measure"], "value": with_limits(r["value"], r["low"], r["high"])} for r in rows
-    ]
-    table = pd.DataFrame(cells).pivot(index="map", columns="measure", values="value")
-    return table.loc[pd.unique(pd.DataFrame(rows)["map"])].reset_index()
-
 # %% ../nbs/06_report.ipynb #1896bac8
 def trust_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "How far can the maps be believed?"
     if metrics["trust"] is None:
-        yield "Not measured: xai-pneumonia trust RUN DATA does."
+        yield "Not measured: xai-pneumonia trust RUN DATA measures it."
         return
     yield (
         "Six questions to the maps of several methods: are they where the disease is, does the prediction depend on what "
@@ -450,7 +455,7 @@ def trust_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         )
         yield trust_table(table).T.rename_axis("measure").rename_axis(columns=None).reset_index()
 
-
+# %% ../nbs/06_report.ipynb #bdb8d7fb
 def limits_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "What this does not show."
     if bundle.card.get("members", 1) == 1:
@@ -460,7 +465,7 @@ def limits_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     if metrics["external"] is None:
         yield "Results on one hospital's images do not carry over to another's without being measured there."
 
-
+# %% ../nbs/06_report.ipynb #71a5f7f6
 def repeat_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     "Recipe and environment."
     yield "Recipe and environment of this run; the data fingerprint is a hash of all files, labels and splits."
@@ -499,7 +504,7 @@ SECTIONS = {
     "Checklists": checklist_section,
 }
 
-
+# %% ../nbs/06_report.ipynb #b531b6e4
 def _with_interval(cell):
     "One metric in words: value, k/n where it is a proportion, and its interval where there is one."
     if cell["value"] is None:
@@ -521,28 +526,14 @@ def _summary(run, metrics):
         f"the AUROC was {_with_interval(valid['auroc'])}."
     )
 
-# %% ../nbs/06_report.ipynb #205b940c
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>{{ style }}</style></head><body>
-<h1>{{ title }}</h1>
-<p class="note"><strong>{{ disclaimer }}</strong> {{ credit }}</p>
-<p>{{ summary }}</p>
-<nav>{% for name in sections %}<a href="#{{ name|lower|replace(" ", "-") }}">{{ name }}</a>{{ " · " if not loop.last }}{% endfor %}</nav>
-{% for name, pieces in sections.items() %}<section id="{{ name|lower|replace(" ", "-") }}"><h2>{{ name }}</h2>
-{% for piece in pieces %}{{ piece }}{% endfor %}</section>
-{% endfor %}</body></html>
-"""
-
-
+# %% ../nbs/06_report.ipynb #1a36a108
 def _png(figure):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80, bbox_inches="tight", facecolor="white")
-    plt.close(figure)  # it would be shown a second time at the end of a notebook cell
+    plt.close(figure)  # a notebook would show it again at the end of the cell
     return buffer.getvalue()
 
-
+# %% ../nbs/06_report.ipynb #205b940c
 def _html(piece, credit, files):
     "One piece as HTML; the picture's PNG is put into `files`, too."
     from markupsafe import Markup, escape
@@ -561,7 +552,7 @@ def _html(piece, credit, files):
         f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption} {escape(credit)}</figcaption></figure>\n'
     )
 
-# %% ../nbs/06_report.ipynb #9b7e9e3e
+# %% ../nbs/06_report.ipynb #1cce93c9
 def _page(run, bundle, metrics):
     "The report as HTML, and its pictures: name to PNG."
     from jinja2 import Environment
@@ -572,7 +563,7 @@ def _page(run, bundle, metrics):
         name: [_html(piece, run.credit, files) for piece in section(run, bundle, metrics)]
         for name, section in SECTIONS.items()
     }
-    page = Environment(autoescape=True).from_string(_PAGE)
+    page = Environment(autoescape=True).from_string(package_text("report.html"))
     title = f"Pneumonia on chest X-rays: {run.environment['data']['name']}"
     head = {
         "disclaimer": DISCLAIMER,
@@ -582,7 +573,7 @@ def _page(run, bundle, metrics):
     }
     return page.render(title=title, sections=sections, **head), files
 
-
+# %% ../nbs/06_report.ipynb #9b7e9e3e
 def write_report(
     run: Run,  # A finished run
 ) -> Path:  # report.html in its folder; files of an earlier report are replaced
