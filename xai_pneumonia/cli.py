@@ -24,7 +24,7 @@ class _Group(click.Group):
     def invoke(self, ctx):
         from xai_pneumonia.core import InputError
 
-        # fastai uses it on import; a user of the command line can do nothing about it
+        # fastai causes it on import; users of the command line cannot avoid it
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
         try:
             return super().invoke(ctx)
@@ -34,26 +34,60 @@ class _Group(click.Group):
         except OSError as e:
             if e.errno not in _NO_ROOM | _NO_WAY:
                 raise
-            remedy = "free space there" if e.errno in _NO_ROOM else "mend that"
+            remedy = "free space there" if e.errno in _NO_ROOM else "fix that"
             click.echo(f"xai-pneumonia: error: {e.filename}: {e.strerror}; {remedy}, or name another place", err=True)
             sys.exit(2)
         except KeyboardInterrupt as e:
             click.echo(f"\nxai-pneumonia: {e or 'stopped'}", err=True)
             sys.exit(130)
 
-
+# %% ../nbs/08_cli.ipynb #3a5b8e89
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="xai-pneumonia")
 def main():
     "Explainable pneumonia detection on chest X-rays. Research software, never a diagnosis."
 
-# %% ../nbs/08_cli.ipynb #784c3ea0
+# %% ../nbs/08_cli.ipynb #bfc4a878
 def _with_options(command, options):
     for option in reversed(options):
         command = option(command)
     return command
 
+# %% ../nbs/08_cli.ipynb #3868d034
+def _training(command):
+    "The arguments that `run` and `train` share."
+    options = [
+        click.argument("data", required=False),
+        click.option("--out", help="Run folder to make.  [default: runs/NAME-DATE-TIME]"),
+        click.option(
+            "--task", type=click.Choice(["binary", "3class"]), help="Normal, pneumonia; or normal, bacterial, viral."
+        ),
+        click.option(
+            "--weights", help="Initial weights: imagenet (torchvision's download), none, or a state-dict file."
+        ),
+        click.option("--recipe", help="A name that `recipes` lists, or a TOML file.  [default: chosen by the data]"),
+        click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field of the recipe."),
+        click.option(
+            "--folds", type=click.IntRange(2), help="Cross-validate by patient, for an ensemble of so many models."
+        ),
+        click.option(
+            "--resume", is_flag=True, help="Continue the training in --out that was interrupted, if there is one."
+        ),
+        click.option(
+            "--track", type=click.Choice(["mlflow", "tensorboard"]), help="Follow the training with one of these, too."
+        ),
+        _table,
+    ]
+    return _with_options(command, options)
 
+# %% ../nbs/08_cli.ipynb #dd352b32
+def _changes(task, weights, changes):
+    from xai_pneumonia.model.recipes import parse_change
+
+    named = {"task": task, "weights": weights}
+    return {name: value for name, value in named.items() if value} | dict(map(parse_change, changes))
+
+# %% ../nbs/08_cli.ipynb #784c3ea0
 def _table(command):
     "The options of all commands that read labels from a table."
     from functools import wraps
@@ -85,9 +119,9 @@ def _table(command):
     ]
     return _with_options(with_table, options)
 
-
+# %% ../nbs/08_cli.ipynb #7c48a0c9
 def _how_to_read(preset, images, columns, positive, negative):
-    "What `read_data` is told of a table; None if nothing was said."
+    "How `read_data` is to read a table; None without options."
     from xai_pneumonia.core import InputError
     from xai_pneumonia.sources.readers import PRESETS
 
@@ -100,40 +134,6 @@ def _how_to_read(preset, images, columns, positive, negative):
     how["labels"] = how.get("labels", {}) | dict.fromkeys(positive, "PNEUMONIA") | dict.fromkeys(negative, "NORMAL")
     how["root"] = images
     return {name: value for name, value in how.items() if value} or None
-
-
-def _training(command):
-    "The arguments that `run` and `train` share."
-    options = [
-        click.argument("data", required=False),
-        click.option("--out", help="Run folder to make.  [default: runs/NAME-DATE-TIME]"),
-        click.option(
-            "--task", type=click.Choice(["binary", "3class"]), help="Normal, pneumonia; or normal, bacterial, viral."
-        ),
-        click.option(
-            "--weights", help="Initial weights: imagenet (torchvision's download), none, or a state-dict file."
-        ),
-        click.option("--recipe", help="A name that `recipes` lists, or a TOML file.  [default: chosen by the data]"),
-        click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a field of the recipe."),
-        click.option(
-            "--folds", type=click.IntRange(2), help="Cross-validate by patient, for an ensemble of so many models."
-        ),
-        click.option(
-            "--resume", is_flag=True, help="Continue the training in --out that was interrupted, if there is one."
-        ),
-        click.option(
-            "--track", type=click.Choice(["mlflow", "tensorboard"]), help="Follow the training with one of these, too."
-        ),
-        _table,
-    ]
-    return _with_options(command, options)
-
-
-def _changes(task, weights, changes):
-    from xai_pneumonia.model.recipes import parse_change
-
-    named = {"task": task, "weights": weights}
-    return {name: value for name, value in named.items() if value} | dict(map(parse_change, changes))
 
 # %% ../nbs/08_cli.ipynb #f87c8bb5
 @main.command()
@@ -165,7 +165,7 @@ def train(data, out, task, weights, recipe, changes, **options):
 @click.argument("folder")
 @click.argument("data", required=False)
 def report(folder, data):
-    """Evaluate, explain and report a finished run once more.
+    """Evaluate, explain and report a finished run again.
 
     FOLDER is a run folder, DATA the data folder it was made from (chosen as for `run`).
     """
@@ -262,11 +262,11 @@ def shortcuts(run, data):
 @click.option("--external", is_flag=True, help="DATA is not what the run was made from: all of it is used.")
 @click.option("--found-only", is_flag=True, help="Leave out images whose disease the model missed.")
 @click.option("--layer", type=int, help="Block of the body that is mapped.  [default: the deepest with 7 cells a side]")
-@click.option("--seed", default=0, show_default=True, help="Of all draws.")
-def trust(run, data, methods, beside, **asked):
-    """How far can the maps of RUN's model be believed? Six questions, with controls beside every figure.
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
+def trust(run, data, methods, beside, **options):
+    """How far can the maps of RUN's model be believed? Six questions, with controls beside every answer.
 
-    DATA as for `robustness`; with boxes or lesion masks where the maps are to be held against the truth.
+    DATA as for `robustness`; with boxes or lesion masks to compare the maps with the truth.
     """
     from xai_pneumonia.data import find_data
     from xai_pneumonia.run import trust_run
@@ -274,8 +274,8 @@ def trust(run, data, methods, beside, **asked):
     unnamed = [b for b in beside if "=" not in b]
     if unnamed:
         raise click.BadParameter(f"{unnamed[0]}: expected NAME=RUN, such as seed1=runs/second", param_hint="--beside")
-    asked |= {"methods": methods} if methods else {}
-    trust_run(run, find_data(data), dict(b.split("=", 1) for b in beside), **asked)
+    options |= {"methods": methods} if methods else {}
+    trust_run(run, find_data(data), dict(b.split("=", 1) for b in beside), **options)
 
 # %% ../nbs/08_cli.ipynb #6a062bc0
 @main.command()
@@ -392,7 +392,7 @@ def audit(data, out, sums, write_sums, table):
 @click.option("--out", required=True, help="CSV to write; with --folds, NAME-fold1.csv, NAME-fold2.csv and so on.")
 @click.option("--valid", default=0.1, show_default=True, help="Share of the training images for validation.")
 @click.option("--folds", type=click.IntRange(2), help="Cross-validation with so many folds instead.")
-@click.option("--seed", default=42, show_default=True, help="Of the shuffling.")
+@click.option("--seed", default=42, show_default=True, help="Random seed.")
 @_table
 def split(data, out, valid, folds, seed, table):
     """Split DATA by patient, and write the manifest with the split as a CSV.
@@ -435,7 +435,7 @@ def download(name, out, source):
 @main.command()
 @click.argument("out")
 @click.option("--images", default=400, show_default=True, help="How many images.")
-@click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
 def phantom(out, images, seed):
     "Make a set of synthetic chest radiographs with lesion masks in the new folder OUT."
     from xai_pneumonia.sources.phantom import make_phantom

@@ -33,11 +33,11 @@ from .stats.thresholds import choose_threshold
 from .style import DISCLAIMER, with_limits
 from .train import train_folds, train_run
 
-# %% ../nbs/07_run.ipynb #40af759c
+# %% ../nbs/07_run.ipynb #301cb7aa
 def _step(number, text):
     print(f"[{number}/4] {text}", flush=True)
 
-
+# %% ../nbs/07_run.ipynb #40af759c
 def prepare(
     root: str | Path,  # A data folder
     recipe: Recipe,  # Its `valid` and `seed` decide the split
@@ -70,21 +70,21 @@ def choose_recipe(
     recipe: Recipe | str | None = None,  # A recipe, its name, or a TOML file; None: `phantom` or `default`
     **changes,  # Recipe fields to change, such as task="3class", weights="w.pth", epochs=2
 ) -> Recipe:  # Raises `InputError` for unknown names and contradictions
-    "The recipe asked for, with changes; if none is, `phantom` for synthetic images and `default` for others."
+    "The named recipe with changes; without a name, `phantom` for synthetic images and `default` for others."
     if recipe is None:
         recipe = "phantom" if is_synthetic(root) else "default"
     if isinstance(recipe, str):
         recipe = find_recipe(recipe)
-    if changes.get("weights") == "none":  # nothing is known that could be kept
+    if changes.get("weights") == "none":  # there are no features to freeze, no statistics to keep
         changes = {"frozen_epochs": 0, "batchnorm": "moving"} | changes
     return change_recipe(recipe, changes)
 
-# %% ../nbs/07_run.ipynb #fdcbcaaa
+# %% ../nbs/07_run.ipynb #a546d368
 def _new_run_folder(root):
     "runs/NAME-DATE-TIME in the working directory."
     return Path("runs") / f"{Path(root).resolve().name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
-
+# %% ../nbs/07_run.ipynb #fdcbcaaa
 def _train(path=None, out=None, recipe=None, resume=False, folds=None, track=None, table=None, **changes):
     "Run folder, data folder, and the trackers that wait for the finished folder."
     if out is not None:
@@ -111,7 +111,7 @@ def train(
     path: str | Path | None = None,  # A data folder; None: `$XAI_PNEUMONIA_DATA`, else the phantom
     out: str | Path | None = None,  # The run folder to make; None: runs/NAME-DATE-TIME
     recipe: Recipe | str | None = None,  # A recipe, its name, or a TOML file; None: the recipe for this data
-    resume: bool = False,  # Continue what was interrupted in the same `out`, if there is something
+    resume: bool = False,  # Continue what was interrupted in the same `out`, if there is anything
     folds: int | None = None,  # Cross-validate with so many folds, for an ensemble; None: train once
     track: str | None = None,  # Follow the training with mlflow or tensorboard, too
     table: dict | None = None,  # How to read a table, see `read_data`
@@ -123,7 +123,7 @@ def train(
         each.log_folder(folder)
     return folder, root
 
-
+# %% ../nbs/07_run.ipynb #a4b18ede
 def run(
     path: str | Path | None = None,  # A data folder; None: `$XAI_PNEUMONIA_DATA`, else the phantom
     out: str | Path | None = None,  # The run folder to make; None: runs/NAME-DATE-TIME
@@ -137,7 +137,7 @@ def run(
         each.log_folder(folder)
     return folder
 
-
+# %% ../nbs/07_run.ipynb #1367b13f
 def _print_split(metrics, split):
     "The metrics of one split, and those of each class if there are three."
     print(metrics_table(metrics, split).to_string(index=False))
@@ -184,17 +184,17 @@ def evaluate_run(
     metrics = evaluate(preds, threshold)
     for pair, n in metrics["shared_patients"].items():
         print(f"note: {n} patient names occur in both {pair}")
-    for split, of in metrics["splits"].items():
+    for split, part in metrics["splits"].items():
         print(
-            f"\n{split}: {of['n']} images of {of['patients']} patients, threshold {threshold:.4f} ({rule or 'of the run'})"
+            f"\n{split}: {part['n']} images of {part['patients']} patients, threshold {threshold:.4f} ({rule or 'of the run'})"
         )
         _print_split(metrics, split)
     print(f"\n{DISCLAIMER}")
     return metrics
 
-# %% ../nbs/07_run.ipynb #14a5a5e6
+# %% ../nbs/07_run.ipynb #79d70880
 def _ask(folder, root, name, question):
-    "Put a question about the test images to a run's model, and keep the table of the answers in its folder."
+    "Measure something on the test images with a run's model, and keep the table in its folder."
     finished = read_run(folder, root)
     table = question(load_bundle(folder), finished.manifest[finished.manifest.split == "test"])
     file = Path(folder) / f"{name}.csv"
@@ -204,7 +204,7 @@ def _ask(folder, root, name, question):
     print(f"\n{finished.credit}\n{DISCLAIMER}\nwritten: {file}; xai-pneumonia report puts it into the report")
     return table
 
-
+# %% ../nbs/07_run.ipynb #cd17bcb4
 def robustness_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # The data folder it was made from
@@ -212,27 +212,27 @@ def robustness_run(
     "AUROC and decisions on test images perturbed in all ways and strengths; leaves robustness.csv."
     return _ask(folder, root, "robustness", robustness)
 
-
+# %% ../nbs/07_run.ipynb #14a5a5e6
 def shortcuts_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # The data folder it was made from
 ) -> pd.DataFrame:  # As `shortcut_audit` gives it, with the manipulation as a column
-    "Is it the lungs that the model reads? Leaves shortcuts.csv."
-    return _ask(folder, root, "shortcuts", lambda *asked: shortcut_audit(*asked).reset_index())
+    "Does the model read the lungs? Leaves shortcuts.csv."
+    return _ask(folder, root, "shortcuts", lambda bundle, manifest: shortcut_audit(bundle, manifest).reset_index())
 
 # %% ../nbs/07_run.ipynb #d7a9386b
 def trust_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # The data folder it was made from, or other data with labels
-    beside: dict[str, str | Path] | None = None,  # Name to run folder: whose maps to compare with
+    beside: dict[str, str | Path] | None = None,  # Name to run folder: its maps are compared
     external: bool = False,  # `root` is other data: all of it is used, and not the run's test images
     table: dict | None = None,  # How to read other data that is a table, see `read_data`
-    **asked,  # methods, n_images, found_only, layer, seed: see `trust`
+    **options,  # methods, n_images, found_only, layer, seed: see `trust`
 ) -> pd.DataFrame:  # As `trust` gives it
-    "Six questions to the maps of a run's model; leaves trust/NAME.csv, after the name of the data."
+    "Ask six questions about the maps of a run's model; leaves trust/NAME.csv, after the name of the data."
     manifest = read_data(root, table) if external else read_run(folder, root).manifest.query("split == 'test'")
     others = {name: load_bundle(other) for name, other in (beside or {}).items()}
-    answers = trust(load_bundle(folder), manifest, others=others, **asked)
+    answers = trust(load_bundle(folder), manifest, others=others, **options)
     file = Path(folder) / Files.TRUST / f"{Path(root).resolve().stem}.csv"
     with whole_file(file) as part:
         answers.to_csv(part, index=False)
@@ -240,14 +240,14 @@ def trust_run(
     print(f"\n{credit(root, manifest)}\n{DISCLAIMER}\nwritten: {file}; xai-pneumonia report puts it into the report")
     return answers
 
-
+# %% ../nbs/07_run.ipynb #a88ec29c
 def external_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # Other data, with labels: what `read_data` takes
     name: str | None = None,  # What to call it; None: the name of the folder or file
     table: dict | None = None,  # How to read a table, see `read_data`
 ) -> pd.DataFrame:  # Predictions, split `external`, with subtype, sex, view and age where known; raises `InputError`
-    "Ask a run's model, as it is, about data from elsewhere; leaves external/NAME.csv."
+    "Apply a run's model, as it is, to data from elsewhere; leaves external/NAME.csv."
     bundle, manifest = load_bundle(folder), read_data(root, table)
     column, classes = TASKS[bundle.card["task"]]
     unknown = set(manifest[column].map(str) if column in manifest else ["missing"]) - set(classes)
