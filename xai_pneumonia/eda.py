@@ -44,7 +44,7 @@ def class_table(
     table["images per patient"] = (table.images / table.patients).round(2)
     return table.rename_axis(columns=None)
 
-# %% ../nbs/01_eda.ipynb #3c3e409f
+# %% ../nbs/01_eda.ipynb #956689d1
 def _axes(width, height, columns=1, rows=1):
     "A figure of `width` x `height` inches for the page, and its axes, always as an array."
     import matplotlib.pyplot as plt
@@ -53,7 +53,7 @@ def _axes(width, height, columns=1, rows=1):
     plt.close(fig)  # a notebook would show an open figure a second time
     return fig, fig.subplots(rows, columns, squeeze=False)
 
-
+# %% ../nbs/01_eda.ipynb #3c3e409f
 def plot_classes(
     manifest: pd.DataFrame,  # A manifest, split
 ) -> Figure:  # Matplotlib figure
@@ -100,7 +100,7 @@ def _show(ax, image, title="", **kwargs):
 def plot_samples(
     manifest: pd.DataFrame,  # A manifest
     n: int = 6,  # Images per class
-    seed: int = 0,  # Of the draw
+    seed: int = 0,  # Random seed
 ) -> Figure:  # Matplotlib figure
     "A row of random images for each class."
     kinds = finest_class(manifest)
@@ -118,7 +118,7 @@ def plot_samples(
 def plot_transformed(
     manifest: pd.DataFrame,  # A manifest
     n: int = 5,  # Versions per class
-    seed: int = 0,  # Of the draw of images and of the transformations
+    seed: int = 0,  # Random seed of images and transformations
     **augment,  # `size`, `rotate`, `zoom`, `lighting`, `flip`, … as `make_dls` takes them
 ) -> Figure:  # Matplotlib figure
     "One random image of each class, as it is and as training sees it."
@@ -158,12 +158,12 @@ def plot_sizes(
     ratios.legend(frameon=False, fontsize=8)
     return fig
 
-# %% ../nbs/01_eda.ipynb #e254de10
+# %% ../nbs/01_eda.ipynb #053dbf0c
 def _each_image(function, manifest):
     "`function` of each image of the manifest, in order."
     return in_threads(lambda path: function(read_image(path)), list(manifest.path))
 
-
+# %% ../nbs/01_eda.ipynb #e254de10
 def intensities(
     manifest: pd.DataFrame,  # A manifest
     bins: int = 32,  # Equal bins from 0 to 255
@@ -177,7 +177,7 @@ def intensities(
 
     return np.stack(_each_image(histogram, manifest))
 
-
+# %% ../nbs/01_eda.ipynb #ecbecb1f
 def plot_intensities(
     manifest: pd.DataFrame,  # A manifest
     bins: int = 32,  # Equal bins from 0 to 255
@@ -222,7 +222,7 @@ def plot_means(
 # %% ../nbs/01_eda.ipynb #13a522e2
 def plot_pairs(
     pairs: pd.DataFrame,  # As `identical_files` and `near_duplicates` give them
-    n: int = 6,  # At most so many pairs
+    n: int = 6,  # Pairs, at most
 ) -> Figure:  # Matplotlib figure
     "Pairs, one above the other, with file names and the correlation of their pixels."
     shown = pairs.head(n)
@@ -288,7 +288,7 @@ def image_statistics(
     names = ["brightness", "contrast", "sharpness"]
     return pd.DataFrame(_each_image(measure, manifest), columns=names, index=manifest.index).astype(float)
 
-
+# %% ../nbs/01_eda.ipynb #56693659
 def shift_table(
     manifest: pd.DataFrame,  # A manifest, split
     statistics: pd.DataFrame,  # `image_statistics(manifest)`

@@ -71,7 +71,7 @@ class _Source:
     calibration: dict
     sha256: str
 
-
+# %% ../nbs/04_gradcam.ipynb #fd184ed6
 def _source(model, rows):
     if isinstance(model, Bundle):
         card = model.card
@@ -88,7 +88,7 @@ def _source(model, rows):
     scale = (float(getattr(stats[0], name).flatten()[0]) for name in ("mean", "std")) if stats else (0.0, 1.0)
     return _Source(model.model, list(model.dls.vocab), loader, *scale, {"method": "none"}, "")
 
-# %% ../nbs/04_gradcam.ipynb #3006b2f0
+# %% ../nbs/04_gradcam.ipynb #2ba2bdbd
 def _numbers(target, classes, n):
     "Class numbers (n, T), or None for the predicted class, which may be asked for image by image."
     if isinstance(target, str) and target == EVERY:
@@ -100,7 +100,7 @@ def _numbers(target, classes, n):
         raise InputError(f"{problem}; this model has {', '.join(classes)}: give one for all images, or one for each")
     return None if None in wanted else np.array([[classes.index(name)] for name in wanted])
 
-
+# %% ../nbs/04_gradcam.ipynb #3006b2f0
 def explain(
     model: "Bundle | Learner",  # A trained model
     rows: pd.DataFrame,  # Rows of a manifest or of predictions, with `path`
@@ -110,7 +110,7 @@ def explain(
 ) -> Explanation:  # Raises `InputError` for unknown classes, methods, layers and kinds of model
     "Predict and explain each image, with a progress bar."
     source = _source(model, rows)
-    numbers, found, start = _numbers(target, source.classes, len(rows)), [], 0
+    numbers, batches, start = _numbers(target, source.classes, len(rows)), [], 0
     for batch in progress_bar(source.batches, leave=False):
         x = batch[0]
         part = None if numbers is None else numbers[start : start + len(x)]
@@ -118,10 +118,10 @@ def explain(
         raw, targets, logits = class_activation_maps(source.model, x, part, method, layer)
         shown = ((x[:, 0] * source.std + source.mean).clamp(0, 1) * 255).cpu().round().numpy().astype(np.uint8)
         times = targets.size // len(x)
-        found.append(
+        batches.append(
             (*(np.repeat(a, times, 0) for a in (shown, logits)), raw.reshape(-1, *raw.shape[-2:]), targets.ravel())
         )
-    images, logits, raw, targets = map(np.concatenate, zip(*found, strict=True))
+    images, logits, raw, targets = map(np.concatenate, zip(*batches, strict=True))
     p = torch.from_numpy(logits).softmax(1).numpy().astype(float)
     table = rows.loc[rows.index.repeat(len(raw) // len(rows))].assign(target=[source.classes[t] for t in targets])
     table = table.assign(**{f"p_{c}": p[:, i] for i, c in enumerate(source.classes)})
@@ -194,14 +194,14 @@ def outcomes(
 ) -> pd.Series:  # One of `OUTCOMES` for each row, same index
     "What became of each image."
     if positive is None:
-        found, there = pneumonia_score(predictions) >= threshold, is_pneumonia(predictions)
+        called, ill = pneumonia_score(predictions) >= threshold, is_pneumonia(predictions)
     else:
-        found, there = decisions(predictions, threshold) == positive, predictions.label == positive
+        called, ill = decisions(predictions, threshold) == positive, predictions.label == positive
     return pd.Series(
-        np.select([found & there, found & ~there, ~found & there], OUTCOMES[:3], OUTCOMES[3]), predictions.index
+        np.select([called & ill, called & ~ill, ~called & ill], OUTCOMES[:3], OUTCOMES[3]), predictions.index
     )
 
-
+# %% ../nbs/04_gradcam.ipynb #85551943
 def _surest(predictions, threshold, outcome, positive, n):
     rows = predictions[outcomes(predictions, threshold, positive) == outcome]
     score = pneumonia_score(rows) if positive is None else rows[f"p_{positive}"].to_numpy()
@@ -253,7 +253,7 @@ def top_losses(
     p = source.to_numpy()[np.arange(len(source)), places].astype(float)
     return source.assign(loss=-np.log(np.maximum(p, 1e-12))).nlargest(k, "loss")
 
-
+# %% ../nbs/04_gradcam.ipynb #7abf5eaa
 def plot_top_losses(
     model: "Bundle | Learner",  # A trained model
     rows: pd.DataFrame,  # As `top_losses` gives them
@@ -315,7 +315,7 @@ def save_evidence(
         (part / "CAUTION.txt").write_text(f"{DISCLAIMER}\n", encoding="utf-8")
     return table
 
-
+# %% ../nbs/04_gradcam.ipynb #807fcbc0
 def overlays(
     images: np.ndarray,  # (n, size, size) uint8
     maps: np.ndarray,  # (n, size, size) in [0, 1]

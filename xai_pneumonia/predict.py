@@ -55,7 +55,7 @@ class _Files(Dataset):
             digest = None
         return digest, reason, None if image is None else np.array(to_square(image, self.size, self.resize))
 
-
+# %% ../nbs/05_predict.ipynb #5ad8d621
 def _collate(rows):
     "Hashes, reasons, and the squares of those that have one: (B, size, size) uint8."
     digests, reasons, squares = zip(*rows, strict=True)
@@ -89,8 +89,8 @@ def _by_onnx(bundle: Bundle) -> Callable:
         session = onnx_session(to_onnx(bundle, f"{d}/model.onnx"))
 
     def probabilities(squares):
-        found = session.run(None, {"images": squares.numpy()})[0]
-        return pd.DataFrame(found.astype(float), columns=[f"p_{c}" for c in bundle.classes])
+        values = session.run(None, {"images": squares.numpy()})[0]
+        return pd.DataFrame(values.astype(float), columns=[f"p_{c}" for c in bundle.classes])
 
     return probabilities
 
@@ -162,7 +162,7 @@ def _batch_table(bundle, probabilities, maps, files, batch):
         refused = refused.fillna(table.pop("reason"))
     return table.assign(reason=refused).reindex(columns=_columns(bundle, maps is not None))
 
-
+# %% ../nbs/05_predict.ipynb #d1b0f835
 def _tables(
     bundle: Bundle,
     files: list[Path],
