@@ -26,7 +26,7 @@ from ..model.bundle import Bundle, predict
 from ..sources.images import lung_region, make_loader
 from ..stats.intervals import patient_weights
 from ..stats.thresholds import decisions
-from ..style import with_limits
+from ..style import new_figure, with_limits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -321,13 +321,10 @@ def plot_trust(
     table: pd.DataFrame,  # As `trust` gives it
 ) -> "Figure":
     "A panel for each measure: methods as dots, controls as hollow squares, with 95 % intervals; the arrow points to good."
-    from matplotlib.figure import Figure
-
     order = list(table.sort_values("control", kind="stable")["map"].unique())
     panels = [(key, rows) for key, rows in table.groupby(["question", "measure"], sort=False)]
     n_rows = -(-len(panels) // 4)
-    size = {"figsize": (11, 0.6 + n_rows * (0.7 + 0.17 * len(order))), "dpi": 72, "layout": "constrained"}
-    fig = Figure(**size)
+    fig = new_figure(11, 0.6 + n_rows * (0.7 + 0.17 * len(order)), dpi=72)
     axes = fig.subplots(n_rows, 4, sharey=True, squeeze=False)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
