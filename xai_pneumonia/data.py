@@ -17,10 +17,20 @@ from .core import LABELS, TASKS, InputError
 from .sources.images import loader_workers, square_files
 from .sources.readers import is_synthetic
 
+# %% ../nbs/00_data.ipynb #05805e0c
+CROPPED_FROM = 1.4  # images to be cropped are cached this much larger than the input
+
+
+def _check_known(rows, task):
+    column, classes = TASKS[task]
+    unknown = rows[~rows[column].isin(classes)]
+    if len(unknown):
+        raise InputError(
+            f"{len(unknown)} image(s), the first {Path(unknown.path.iloc[0]).name}, have no {column} of {classes}, "
+            f"which the task {task} needs; use the task binary, or name the files as Kermany et al. do"
+        )
+
 # %% ../nbs/00_data.ipynb #057fc41b
-CROPPED_FROM = 1.4  # images that are cropped are kept so much larger than the network sees them
-
-
 def make_dls(
     manifest: pd.DataFrame,  # A manifest with rows in `train` and `valid`; its test rows are not touched
     task: str = "binary",  # A key of `TASKS`
@@ -39,12 +49,7 @@ def make_dls(
 
     column, classes = TASKS[task]
     rows = manifest[manifest.split.isin(["train", "valid"])]
-    unknown = rows[~rows[column].isin(classes)]
-    if len(unknown):
-        raise InputError(
-            f"{len(unknown)} image(s), the first {Path(unknown.path.iloc[0]).name}, have no {column} of {classes}, "
-            f"which the task {task} needs; use the task binary, or name the files as Kermany et al. do"
-        )
+    _check_known(rows, task)
     cropped = augment.get("crop", 1) < 1
     sides = {"train": round(size * CROPPED_FROM) if cropped else size, "valid": size}
     files = [pd.Series(square_files(r.path, sides[s], resize), r.index) for s, r in rows.groupby("split")]
