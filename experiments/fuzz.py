@@ -23,13 +23,14 @@ LIMITS = ["-timeout=20", "-rss_limit_mb=3072", "-malloc_limit_mb=3072", "-max_le
 
 
 def pictures() -> list[bytes]:
-    "Small JPEG and PNG files of several modes."
+    "Small JPEG, PNG and TIFF files of several modes."
     import numpy as np
     from PIL import Image
 
     grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 6), dtype=np.uint8)).resize((72, 80))
     deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     files = [(grey, "PNG"), (deep, "PNG"), (grey.convert("P"), "PNG"), (grey, "JPEG"), (grey.convert("CMYK"), "JPEG")]
+    files += [(deep, "TIFF"), (grey, "JPEG2000"), (grey, "WEBP"), (grey, "GIF"), (grey, "BMP")]
     return [saved(image.save, format=kind) for image, kind in files]
 
 
@@ -49,16 +50,18 @@ def radiographs() -> list[bytes]:
         (window | {"RescaleIntercept": 1, "ViewPosition": "PA"}, uid.ImplicitVRLittleEndian),
         (tables | {"PatientAge": "045Y", "PatientID": "7"}, plain),
         ({}, uid.RLELossless),
+        ({"PixelPaddingValue": 9}, uid.JPEGLSLossless),
+        ({}, uid.JPEG2000Lossless),
     ]:
         ds = pydicom.Dataset()
         ds.file_meta = pydicom.dataset.FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = plain if syntax == uid.RLELossless else syntax
+        ds.file_meta.TransferSyntaxUID = plain if syntax.is_compressed else syntax
         ds.SOPClassUID, ds.SOPInstanceUID, ds.Modality = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.3", "DX"
         ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = 66, 64, 1, "MONOCHROME2"
         ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
         ds.add_new("PixelData", "OW", np.arange(66 * 64, dtype=np.uint16).tobytes())
         ds.update(elements)
-        if syntax == uid.RLELossless:
+        if syntax.is_compressed:
             ds.compress(syntax, generate_instance_uid=False)
         files.append(saved(ds.save_as, enforce_file_format=True))
     return files

@@ -7,7 +7,9 @@ __all__ = ['IMAGE_SUFFIXES', 'plain_formats', 'is_dicom', 'reading', 'dicom_elem
            'ring_mask', 'lung_region', 'loader_workers', 'make_loader']
 
 # %% ../../nbs/sources/images.ipynb #c720713a
+import io
 import os
+import struct
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -46,15 +48,48 @@ def plain_formats(
 
 def is_dicom(
     path: str | Path,  # A file
-) -> bool:  # Are its bytes 128 to 131 the letters `DICM`?
+) -> bool:  # Has it the letters `DICM` where they belong, or is it a data set without them?
     "Is this a DICOM file? Its name does not matter."
     with open(path, "rb") as f:
-        return f.read(132)[128:] == b"DICM"
+        head = f.read(144)
+    if head[128:132] == b"DICM":
+        return True
+    try:
+        return _begins(head[_first(head) :]) and any(dicom_elements(path, _SAYS).get(name) for name in _SAYS)
+    except Exception:  # it only looked like one
+        return False
+
+
+_SAYS = ["SOPClassUID", "Rows"]  # one of them proves that a data set without the letters is one
+
+
+def _first(head: bytes) -> int:
+    "Where the first element is: the preamble, the letters after it, or both may be missing."
+    if head[128:132] == b"DICM":
+        return 132
+    return 4 if head[:4] == b"DICM" else 128 if not any(head[:128]) else 0
+
+
+def _begins(element: bytes) -> bool:
+    "Are these the first bytes of an element of group 2 or 8: a tag, then two capital letters or a small length?"
+    named = element[4:6].isalpha() and element[4:6].isupper()
+    short = element[6:8] == b"\0\0" and any(element[4:6])  # an implicit kind
+    return element[:2] in (b"\2\0", b"\x08\0") and (named or short) or element[:2] == b"\0\x08" and named
 
 # %% ../../nbs/sources/images.ipynb #399602d3
+_MAX_BYTES = 1 << 30  # of a file: more than an X-ray of the most pixels, uncompressed
+
+
 def _line(said) -> str:
     "What a decoder or a header says, as one line that is not too long."
     return " ".join(str(said).split())[:500]
+
+
+def _not_a_file(path: Path) -> str:
+    "Why there is nothing to read at a path."
+    if path.is_symlink() and not path.exists():
+        return "a link that leads nowhere; copy the file itself"
+    return "not a file but a folder, pipe or device; name a file" if path.exists() else "no such file; correct the path"
 
 
 @contextmanager
@@ -64,7 +99,9 @@ def reading(
     "Turn whatever goes wrong in the block into an `InputError` that names `path`."
     try:
         if not path.is_file():
-            raise InputError(f"{path}: no such file; correct the path")
+            raise InputError(f"{path}: {_not_a_file(path)}")
+        if (size := path.stat().st_size) > _MAX_BYTES:
+            raise InputError(f"{path}: {size} bytes, no X-ray has more than {_MAX_BYTES}; leave it out")
         yield
     except InputError:
         raise
@@ -78,6 +115,8 @@ def reading(
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
         remedy = "reduce it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
         raise InputError(f"{path}: {e}; {remedy}") from e
+    except PermissionError as e:
+        raise InputError(f"{path}: it may not be read ({e.strerror}); ask for the right to") from e
     except Exception as e:
         reason = _line(f"{type(e).__name__}: {e}")
         raise InputError(f"{path}: cannot be decoded ({reason}); copy it again, or convert it to PNG") from e
@@ -88,115 +127,433 @@ def _check_pixels(width: int, height: int):
     if limit and width * height > limit:
         raise Image.DecompressionBombError(f"{width} x {height} pixels are more than the limit of {limit}")
 
+# %% ../../nbs/sources/images.ipynb #1416075d
+def _depth(highest: int) -> int:
+    "The fewest bits, of those that detectors have, for values up to `highest`."
+    return next((bits for bits in (8, 10, 12, 14, 16) if highest < 2**bits), 32)
+
+
+def _noted(image: Image.Image, notes: list[str], colour: float = 0.0) -> Image.Image:
+    image.info = {"notes": notes, "colour": colour}
+    return image
+
 # %% ../../nbs/sources/images.ipynb #6479ef22
-_ZERO_IS_WHITE = 262, 0  # a tag of TIFF (photometric interpretation), and its value
+def _coloured(image: Image.Image) -> float:
+    "The share of coloured pixels."
+    if image.mode in ("1", "L", "LA"):
+        return 0.0
+    small = image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return float((np.ptp(np.asarray(small), axis=2) > 20).mean())
 
 
-def _from_deep(image: Image.Image) -> np.ndarray:
-    "An image of 16 bits as 8 bits, rounded."
+def _deep(image: Image.Image, inverted: bool, notes: list[str]) -> Image.Image:
+    "More than 8 bits a pixel, as 8."
     values = np.asarray(image)
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"its values, {values.min():g} to {values.max():g}, are not those of 8 or 16 bits")
-    tag, white = _ZERO_IS_WHITE
-    grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return 255 - grey if getattr(image, "tag_v2", {}).get(tag) == white else grey
+    lowest, highest = values.min(), values.max()
+    if values.dtype.kind == "f" or lowest < 0 or highest > 65535:
+        raise ValueError(f"its values, {lowest:g} to {highest:g}, are not those of 8 or 16 bits")
+    bits = _depth(int(highest))
+    if bits < 16:
+        notes.append(f"no value of its 16 bits exceeds {highest}: read as {bits} bits")
+    white = 2**bits - 1
+    grey = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)  # rounded
+    return Image.fromarray(255 - grey if inverted else grey)
+
+
+def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    "As the camera was held."
+    image.load()  # newer versions of Pillow turn a TIFF then
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as e:  # damaged EXIF data
+        notes.append(f"its EXIF data cannot be read ({_line(e)}) and are left out")
+        return image
 
 
 def _read_plain(path: Path) -> Image.Image:
     "A file in one of Pillow's formats in mode L."
-    with Image.open(path, formats=plain_formats(path)) as image:
+    notes = []
+    # not by its name: Pillow would map a TIFF into memory, and mix up the rows of one that lies on its side
+    with open(path, "rb") as file, Image.open(file, formats=plain_formats(path)) as image:
         _check_pixels(*image.size)
-        if getattr(image, "is_animated", False) and image.format != "MPO":  # whose further pictures are previews
-            raise InputError(f"{path} holds {image.n_frames} pictures; export the X-ray as a file of its own")
-        if image.mode.startswith("I") or image.mode == "F":  # I;16, I;16B, or I in older versions of Pillow
-            return Image.fromarray(_from_deep(image))
-        return image.convert("L")
+        if getattr(image, "is_animated", False) and image.format != "MPO":  # a phone's JPEG with its preview
+            raise InputError(f"{path} holds several pictures; export the X-ray as a file of its own")
+        white_is_zero = getattr(image, "tag_v2", {}).get(262) == 0  # TIFF 6.0, PhotometricInterpretation
+        image = _upright(image, notes)
+        if image.mode[0] in "IF":  # I;16, I;16B, I, F
+            return _noted(_deep(image, white_is_zero, notes), notes)
+        return _noted(image.convert("L"), notes, _coloured(image))
 
 # %% ../../nbs/sources/images.ipynb #f28d9a62
-def _voi(
-    x: np.ndarray,  # Values after the modality transformation
-    ds: "Dataset",
-) -> tuple[np.ndarray, float, float]:  # Values after the VOI step; which of them is black, and which white
-    "Apply the first VOI LUT or window (PS3.3 C.11.2)."
-    from pydicom.pixels import apply_voi, apply_windowing
-
-    if ds.get("VOILUTSequence"):
-        entries, first, bits = ds.VOILUTSequence[0].LUTDescriptor
-        # pydicom looks up in integers of the output's size, which are too small if that is 8 bits
-        ds.VOILUTSequence[0].LUTDescriptor[2] = 16
-        inside = np.clip(np.rint(x), first, first + (entries or 2**16) - 1).astype(int)
-        return apply_voi(inside, ds), 0, 2**bits - 1
-    if ds.get("WindowCenter") is not None and ds.get("WindowWidth") is not None:
-        with np.errstate(over="ignore"):  # far below a sigmoid window exp() is infinite, and the result rightly black
-            low, high = apply_windowing(np.array([-np.inf, np.inf]), ds)
-            return apply_windowing(x, ds), low, high
-    if ds.get("ModalityLUTSequence"):
-        return x, 0, 2 ** ds.ModalityLUTSequence[0].LUTDescriptor[2] - 1
-    return x, x.min(), x.max()
+def _table_item(ds: "Dataset", keyword: str) -> "Dataset":
+    "The first item of a sequence of look-up tables."
+    element = ds.get_item(keyword)
+    if element.is_raw and len(element.value or b"") > _MAX_SEQUENCE:
+        raise ValueError(f"more than {_MAX_SEQUENCE} bytes")
+    item = ds[keyword].value[0] if ds[keyword].value else {}
+    if not item.get("LUTDescriptor") or not item.get("LUTData"):
+        raise ValueError("it is empty")
+    entries, first, bits = item.LUTDescriptor
+    if not (8 <= bits <= 16 and len(item.LUTData) >= (entries or 2**16)):
+        raise ValueError(f"descriptor {entries}, {first}, {bits}, for {len(item.LUTData)} values")
+    return item
 
 
-def _grey_table(
-    ds: "Dataset",
-) -> np.ndarray:  # (2 ** BitsStored,) uint8, indexed by the stored value; negative ones count from the end
-    "The displayed grey of every value that can be stored."
+def _by_table(x: np.ndarray, ds: "Dataset"):
+    from pydicom.pixels import apply_voi
+
+    item = _table_item(ds, "VOILUTSequence")
+    entries, first, bits = item.LUTDescriptor
+    # pydicom looks up in integers of the output's size, which are too small if that is 8 bits
+    item.LUTDescriptor[2] = 16
+    inside = np.clip(np.rint(x), first, first + (entries or 2**16) - 1).astype(int)
+    return apply_voi(inside, ds), 0, 2**bits - 1
+
+
+def _by_window(x: np.ndarray, ds: "Dataset"):
+    from pydicom.pixels import apply_windowing
+
+    if ds.get("WindowCenter") is None:
+        raise ValueError("without a WindowCenter")
+    with np.errstate(over="ignore"):  # far below a sigmoid window exp() is infinite, and the result rightly black
+        low, high = apply_windowing(np.array([-np.inf, np.inf]), ds)
+        return apply_windowing(x, ds), low, high
+
+
+_VOI = {"VOILUTSequence": _by_table, "WindowWidth": _by_window}  # PS3.3 C.11.2, in this order
+
+# %% ../../nbs/sources/images.ipynb #40c9d0c0
+def _stored(bits: int, signed: bool) -> np.ndarray:
+    "Every value that can be stored, by its bits as a number: of signed ones, the negative ones are at the end."
+    x = np.arange(2**bits)
+    return np.where(x >= 2 ** (bits - 1), x - 2**bits, x) if signed else x
+
+
+def _padding(ds: "Dataset", stored: np.ndarray, notes: list[str]) -> np.ndarray:
+    "Which stored values are padding."
+    ends = [_number(ds, k, notes) for k in ("PixelPaddingValue", "PixelPaddingRangeLimit") if k in ds]
+    ends = [stored[int(end) % len(stored)] for end in ends if end is not None]  # -2000 may be written as 63536
+    return (stored >= min(ends)) & (stored <= max(ends)) if ends else np.zeros(len(stored), bool)
+
+
+def _full_range(seen: np.ndarray, bits: int, notes: list[str]) -> list[int]:
+    "Black and white where nothing says what they are, from the stored values of the image."
+    low, high = int(seen.min()), int(seen.max())
+    sign = low < 0
+    used = min(bits, _depth(max(high, -1 - low) << sign))
+    if used < bits:
+        notes.append(f"no window is given and no value of its {bits} bits exceeds {high}: read as {used} bits")
+    return [-(2 ** (used - 1)), 2 ** (used - 1) - 1] if sign else [0, 2**used - 1]
+
+
+def _displays(ds: "Dataset", x: np.ndarray, seen: np.ndarray, bits: int, notes: list[str]) -> Iterator:
+    "Ways to display the modality values `x` of all stored values: values, black, white; the best first."
     from pydicom.pixels import apply_modality_lut
 
-    stored = np.arange(2**ds.BitsStored)
-    if ds.PixelRepresentation == 1:  # two's complement
-        stored[len(stored) // 2 :] -= len(stored)
-    x, black, white = _voi(apply_modality_lut(stored, ds), ds)
-    if black == white:
-        raise ValueError("every value would be displayed alike; the rescale slope is 0")
-    grey = np.rint(255 * np.clip((x - black) / (white - black), 0, 1)).astype(np.uint8)
+    for keyword, display in _VOI.items():
+        if ds.get_item(keyword) is not None:
+            try:
+                yield keyword, *display(x, ds)
+            except Exception as e:
+                notes.append(f"{keyword} cannot be used ({_line(e)}) and is left out")
+    if "ModalityLUTSequence" in ds:
+        yield "ModalityLUTSequence", x, 0, 2 ** ds.ModalityLUTSequence[0].LUTDescriptor[2] - 1
+    ends = apply_modality_lut(np.array(_full_range(seen, bits, notes)), ds)
+    yield "RescaleSlope", x, ends.min(), ends.max()
+
+# %% ../../nbs/sources/images.ipynb #caa310aa
+def _grey_table(ds: "Dataset", stored: np.ndarray, seen: np.ndarray, notes: list[str]) -> np.ndarray:
+    "The displayed grey of every stored value, uint8; `seen` says which of them are in the image."
+    from pydicom.pixels import apply_modality_lut
+
+    x = apply_modality_lut(stored, ds)
+    for keyword, y, black, white in _displays(ds, x, stored[seen], int(np.log2(len(stored))), notes):
+        if black != white:
+            grey = np.rint(255 * np.clip((y - black) / (white - black), 0, 1)).astype(np.uint8)
+            if seen.sum() == 1 or np.ptp(grey[seen]):
+                break
+        notes.append(f"{keyword} would show every pixel alike and is left out")
     return 255 - grey if ds.PhotometricInterpretation == "MONOCHROME1" else grey
 
+
+def _as_grey(ds: "Dataset", pixels: np.ndarray, notes: list[str]) -> np.ndarray:
+    "Pixels of one sample each as they are meant to be displayed."
+    signed = pixels.dtype.kind == "i"
+    bits = max(ds.BitsStored, _depth(max(int(pixels.max()), -1 - int(pixels.min())) << signed))
+    at, stored = pixels.astype(np.uint16) & (2**bits - 1), _stored(bits, signed)
+    seen, padding = np.zeros(2**bits, bool), _padding(ds, stored, notes)
+    seen[at] = True
+    _settle(ds, notes)
+    _settle_tables(ds, notes)
+    table = _grey_table(ds, stored, seen & ~padding if (seen & ~padding).any() else seen, notes)
+    return np.where(padding, 0, table).astype(np.uint8)[at]
+
+
+def _settle_tables(ds: "Dataset", notes: list[str]):
+    "Leave no modality table that cannot be used, and no empty sequence."
+    for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
+        if keyword in ds:
+            try:
+                _table_item(ds, keyword)
+            except Exception as e:
+                notes.append(f"{keyword} cannot be used ({_line(e)}) and is left out")
+                del ds[keyword]
+
+# %% ../../nbs/sources/images.ipynb #41a0eb48
+_KINDS = {  # code of a stream's frame header: transfer syntaxes, by their last numbers after 1.2.840.10008.1.2.4
+    0xC0: (50, 51),  # JPEG, baseline
+    0xC1: (51, 50),  # JPEG, extended
+    0xC2: (50, 51),  # JPEG, progressive
+    0xC3: (57, 70),  # JPEG Lossless
+    0xF7: (80, 81),  # JPEG-LS
+    0x51: (90, 91, 201, 202, 203),  # JPEG 2000, and its high-throughput kind
+}
+
+
+_DECODERS = {0xC0: "pillow", 0xC1: "pillow", 0xC2: "pillow", 0xC3: "gdcm", 0xF7: "pyjpegls", 0x51: "pylibjpeg"}
+
+
+def _uids(code: int) -> list[str]:
+    "The transfer syntaxes of a kind of stream."
+    return [f"1.2.840.10008.1.2.4.{last}" for last in _KINDS.get(code, (50,))]
+
+
+def _codestream(stream: bytes) -> bytes:
+    "What a JP2 file holds: its boxes are passed over, each with length and name (ISO/IEC 15444-1, I.4)."
+    at = 0
+    for _ in range(100):
+        length, name = struct.unpack(">I4s", stream[at : at + 8])
+        if name == b"jp2c":
+            return stream[at + (16 if length == 1 else 8) :]
+        at += struct.unpack(">Q", stream[at + 8 : at + 16])[0] if length == 1 else max(length, 8)
+    raise ValueError("JPEG 2000 without a code stream")
+
+
+def _stream_header(stream: bytes) -> tuple[int, tuple] | None:
+    "A key of `_KINDS`, and rows, columns and samples, as a compressed stream says itself; None: RLE."
+    stream = _codestream(stream) if stream[4:8] == b"jP  " else stream
+    if stream[:4] == b"\xff\x4f\xff\x51":  # ISO/IEC 15444-1, A.5.1
+        right, bottom, left, top, samples = struct.unpack(">8x4I16xH", stream[:42])
+        return 0x51, (bottom - top, right - left, samples)
+    if stream[:2] != b"\xff\xd8":
+        return None
+    at = 2
+    for _ in range(1000):  # segments of ISO/IEC 10918-1, B.1.1, up to the frame header
+        at += len(stream[at : at + 64]) - len(stream[at : at + 64].lstrip(b"\xff"))
+        if len(stream) < at + 9:
+            break
+        code, length = struct.unpack(">BH", stream[at : at + 3])
+        if code in _KINDS or code in range(0xC5, 0xD0) and code not in (0xC8, 0xCC):
+            return code, struct.unpack(">HHB", stream[at + 4 : at + 9])
+        at += 1 + length
+    raise ValueError("JPEG without a frame header")
+
+# %% ../../nbs/sources/images.ipynb #d438660f
+def _encapsulated(ds: "Dataset") -> bytes | None:
+    "The compressed stream of a file's one frame; None if its pixels are not compressed."
+    from pydicom.encaps import get_frame
+
+    return get_frame(ds.PixelData, 0, number_of_frames=1) if ds.PixelData[:4] == b"\xfe\xff\0\xe0" else None
+
+
+def _plain_syntax(ds: "Dataset"):
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    implicit, little = ds.original_encoding
+    return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
+def _settle_syntax(ds: "Dataset", notes: list[str]):
+    "Make the transfer syntax agree with the pixels; raises if they would unpack to another size than the header's."
+    from pydicom.uid import UID, RLELossless
+
+    said, stream = ds.file_meta.get("TransferSyntaxUID"), _encapsulated(ds)
+    if stream is None:
+        found = [_plain_syntax(ds)] if said is None or said.is_compressed else [said]
+    elif (header := _stream_header(stream)) is None:
+        found, size = [RLELossless], ds.Rows * ds.Columns * ds.SamplesPerPixel * ds.BitsAllocated // 8
+        if len(stream) > 2 * size + 64:  # of what RLE cannot shorten it makes a little more
+            raise ValueError(f"{len(stream)} compressed bytes, for an image of {size}")
+    else:
+        found = [UID(uid) for uid in _uids(header[0])]
+        if header[1] != (size := (ds.Rows, ds.Columns, ds.SamplesPerPixel)):
+            raise ValueError(f"the compressed image has rows, columns, samples {header[1]}, the header says {size}")
+    if said not in found:
+        notes.append(f"its transfer syntax is {said.name if said else 'missing'}; read as {found[0].name}")
+        ds.file_meta.TransferSyntaxUID = found[0]
+
 # %% ../../nbs/sources/images.ipynb #33125548
+_MAX_PARTS = 50_000  # of a header: calls of `read`, about three for each element or item
+_MAX_SEQUENCE = 1 << 20  # bytes of a sequence that is looked into
+
+
+class _Bounded:
+    "A file whose header may not go on and on."
+
+    left = _MAX_PARTS
+
+    def read(self, size=-1):
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError(f"its header has more than {_MAX_PARTS} parts")
+        return super().read(size)
+
+
+class _BoundedFile(_Bounded, io.BufferedReader):
+    pass
+
+
+class _BoundedBytes(_Bounded, io.BytesIO):
+    pass
+
+
+def _opened(path: Path) -> _Bounded:
+    "A DICOM file, so that its first element is where pydicom looks for it."
+    with open(path, "rb") as f:
+        head = f.read(144)
+        if (first := _first(head)) in (4, 128):
+            return _BoundedBytes(bytes(128) + b"DICM" + head[first:] + f.read())
+    return _BoundedFile(io.FileIO(os.fspath(path)))
+
+
 def dicom_elements(
     path: str | Path,  # A DICOM file
     tags: list[str] | None = None,  # Elements of the header that are wanted, by their keywords; None: the whole file
 ) -> "Dataset":  # Raises what pydicom raises, and `InputError` for a deflated file: see `reading`
     "What a DICOM file holds. A value is decoded, and may turn out to be damaged, when it is asked for."
     from pydicom import dcmread
-    from pydicom.filereader import read_file_meta_info
+    from pydicom.filereader import read_dataset, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        raise InputError(f"{path} is deflated, and could become any size; export it without that, or as PNG")
-    return dcmread(path, stop_before_pixels=tags is not None, specific_tags=tags)
+    with _opened(path) as file:
+        read_preamble(file, force=True)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            raise InputError(f"{path} is deflated, and could become any size; export it without that, or as PNG")
+        file.seek(0)
+        return dcmread(file, stop_before_pixels=tags is not None, specific_tags=tags, force=True)
+
+# %% ../../nbs/sources/images.ipynb #7d0c9e27
+def _number(ds: "Dataset", keyword: str, notes: list[str]) -> float | None:
+    "The first value of a number in the header; None, and a note, if it has none that can be used."
+    try:
+        value = ds[keyword].value
+        number = float(value if not hasattr(value, "__iter__") or isinstance(value, str) else value[0])
+    except Exception:
+        raw = ds.get_item(keyword).value
+        text = _line(raw.decode("latin-1") if isinstance(raw, bytes) else raw or "").strip("\0 ")
+        try:
+            number = float(text.split("\\")[0].replace(",", "."))
+        except ValueError:
+            notes.append(f"{keyword} is no number ({text!r}) and is left out" if text else f"{keyword} is empty")
+            return None
+        notes.append(f"{keyword} {text!r} is read as {number:g}")
+    if np.isfinite(number):
+        return number
+    notes.append(f"{keyword} is {number} and is left out")
+
+
+def _settle(ds: "Dataset", notes: list[str]):
+    "Leave only numbers that can be used."
+    from pydicom.valuerep import DSfloat
+
+    for keyword in ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"):
+        if keyword in ds:
+            number = _number(ds, keyword, notes)
+            del ds[keyword]
+            if number is not None:
+                setattr(ds, keyword, DSfloat(number, auto_format=True))
+    if ds.get("RescaleSlope") == 0:
+        notes.append("RescaleSlope is 0 and is left out")
+        del ds.RescaleSlope
+    if "RescaleSlope" in ds or "RescaleIntercept" in ds:  # pydicom takes both or none
+        ds.RescaleSlope, ds.RescaleIntercept = ds.get("RescaleSlope", 1), ds.get("RescaleIntercept", 0)
 
 # %% ../../nbs/sources/images.ipynb #4b10889a
 def _unfit(ds: "Dataset") -> str | None:
     "Why a DICOM file cannot be read as an X-ray, and the remedy."
+    missing = [k for k in ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation") if not ds.get(k)]
     if "PixelData" not in ds:
         return "has no pixel data, or is cut short; copy it again, or remove it"
-    if not str(ds.PhotometricInterpretation).startswith("MONOCHROME"):
-        return f"is in colour ({_line(ds.PhotometricInterpretation)}); export it as MONOCHROME2, or as PNG"
-    if (ds.get("NumberOfFrames") or 1) > 1:
-        return f"holds {ds.NumberOfFrames} frames; export the X-ray as a file of its own"
-    if not 1 <= ds.BitsStored <= 16:
-        return f"stores {ds.BitsStored} bits, expected 1 to 16; export it with 16 bits, or as PNG"
+    if missing:
+        return f"has no {missing[0]} in its header; export it again, or as PNG"
+    if (frames := _frames(ds)) > 1:
+        return f"holds {frames} frames; export the X-ray as a file of its own"
+    if ds.BitsAllocated not in (8, 16):
+        return f"stores {ds.BitsAllocated} bits, expected 8 or 16; export it with 16 bits, or as PNG"
+
+
+def _frames(ds: "Dataset") -> int:
+    "How many pictures; what is damaged says one."
+    frames = _number(ds, "NumberOfFrames", []) if "NumberOfFrames" in ds else None
+    return int(frames or 1)
+
+
+def _complete(ds: "Dataset", notes: list[str]):
+    "Give what a header must have, and lacks, its usual value."
+    usual = {"SamplesPerPixel": 1, "PixelRepresentation": 0, "BitsStored": ds.BitsAllocated}
+    for keyword, value in usual.items():
+        given = _number(ds, keyword, notes) if keyword in ds else None
+        if given is None or keyword == "BitsStored" and not 1 <= given <= value:
+            notes.append(f"{keyword} is {'missing' if given is None else int(given)}: read as {value}")
+            setattr(ds, keyword, value)
+    ds.NumberOfFrames = 1
+
+# %% ../../nbs/sources/images.ipynb #d613b8d6
+def _pixels(ds: "Dataset", path: Path) -> np.ndarray:
+    "Decoded: (rows, columns), or (rows, columns, 3)."
+    from pydicom.pixels import pixel_array
+    from pydicom.uid import RLELossless
+
+    syntax = ds.file_meta.TransferSyntaxUID
+    if syntax == "1.2.840.10008.1.2.4.51" and ds.BitsStored > 8:
+        raise InputError(
+            f"{path}: JPEG Extended of 12 bits cannot be decoded here; export it as JPEG Lossless, or uncompressed"
+        )
+    aside = ds.get("HighBit", 0) + 1 - ds.BitsStored  # older files keep the value in the upper bits
+    if not 0 < aside <= ds.BitsAllocated - ds.BitsStored or syntax.is_compressed:
+        # one decoder for each kind, whatever else is installed: the same pixels everywhere
+        decoder = next((name for code, name in _DECODERS.items() if syntax in _uids(code)), "")
+        return pixel_array(ds, decoding_plugin="pydicom" if syntax == RLELossless else decoder)
+    bits, ds.BitsStored = ds.BitsStored, ds.HighBit + 1
+    pixels = pixel_array(ds) >> aside
+    ds.BitsStored = bits
+    return pixels
+
+
+def _colours(ds: "Dataset", pixels: np.ndarray) -> Image.Image:
+    "A palette, or three samples a pixel, as 8 bits of red, green and blue."
+    from pydicom.pixels import apply_color_lut
+
+    if ds.PhotometricInterpretation == "PALETTE COLOR":
+        pixels = apply_color_lut(pixels, ds)
+        bits = 8 * pixels.itemsize
+    else:
+        bits = ds.BitsStored
+    return Image.fromarray((pixels >> max(0, bits - 8)).astype(np.uint8), "RGB")
 
 
 def _read_dicom(path: Path) -> Image.Image:
     "A DICOM file in mode L, as it is meant to be displayed."
-    ds = dicom_elements(path)
+    ds, notes = dicom_elements(path), []
     if problem := _unfit(ds):
         raise InputError(f"{path} {problem}")
     _check_pixels(ds.Columns, ds.Rows)
-    try:
-        pixels = ds.pixel_array
-    except RuntimeError as e:
-        syntax = _line(ds.file_meta.TransferSyntaxUID.name)
-        raise InputError(
-            f'{path}: {syntax} cannot be decoded here; pip install "pylibjpeg[all]", or copy the file again'
-        ) from e
-    return Image.fromarray(_grey_table(ds)[pixels])
+    if ds.get("PresentationIntentType") == "FOR PROCESSING":
+        notes.append("PresentationIntentType is FOR PROCESSING: raw values of a detector, not made to be looked at")
+    _complete(ds, notes)
+    _settle_syntax(ds, notes)
+    pixels = _pixels(ds, path)
+    if pixels.ndim == 3 or ds.PhotometricInterpretation == "PALETTE COLOR":
+        image = _colours(ds, pixels)
+        return _noted(image.convert("L"), notes, _coloured(image))
+    return _noted(Image.fromarray(_as_grey(ds, pixels, notes)), notes)
 
 # %% ../../nbs/sources/images.ipynb #4f2e2316
 def read_image(
     path: str | Path,  # An image file of any kind that `IMAGE_SUFFIXES` names; the content decides which
 ) -> Image.Image:  # Mode L: 8-bit grey values, 0 is black, bones are bright; raises `InputError`
-    "Read an X-ray as it is meant to be displayed."
+    "Read an X-ray as it is meant to be displayed. `info` has `notes`, and the share of `colour`."
     path = Path(path)
     with reading(path):
         return _read_dicom(path) if is_dicom(path) else _read_plain(path)
@@ -221,7 +578,7 @@ def to_square(
     return image.resize((size, size), Image.Resampling.BILINEAR)
 
 # %% ../../nbs/sources/images.ipynb #6a0c3864
-_VERSION = 1  # to be raised whenever `read_image` or `to_square` give other pixels than before
+_VERSION = 2  # to be raised whenever `read_image` or `to_square` give other pixels than before
 _CHUNK = 16  # images that a process is given at a time; fewer than two chunks are done without further processes
 
 

@@ -8,26 +8,35 @@ __all__ = ['CHECKS', 'find_inputs', 'Check', 'measure', 'screen']
 # %% ../../nbs/sources/inputs.ipynb #417fac65
 import glob
 import os
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from ..core import InputError
-from .files import list_files, may_be_image
+from .files import endings, list_files, may_be_image
 from .images import IMAGE_SUFFIXES, dicom_elements, is_dicom, read_image, reading
 from .tables import is_table, locate, name_columns, read_table
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 # %% ../../nbs/sources/inputs.ipynb #ede1e8f0
 def _in_folder(folder: Path) -> list[Path]:
     "Its images, and the folders that cannot be entered."
     files, closed = list_files(folder)
-    found = [p for p in files if may_be_image(p)] + list(closed)
+    images = {p: may_be_image(p) for p in files}
+    found = [p for p in files if images[p]] + list(closed)
     if not found:
         raise InputError(f"{folder} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}); name another folder")
+    if left := endings(p for p in files if not images[p]):
+        print(f"{folder.name}: not images, and left out: {left}")
     return found
 
 
@@ -43,6 +52,34 @@ def _in_table(file: Path, images: Path | None, columns: dict | None) -> list[Pat
     return [path or root / name for path, name in zip(locate(table.path, root), table.path, strict=True)]
 
 # %% ../../nbs/sources/inputs.ipynb #5088196c
+def _folders(place: str) -> tuple[set[Path], dict[Path, str]]:
+    "All folders below one that lead to a file, itself included; those that cannot be entered."
+    files, closed = list_files(place)
+    folders = {Path(place)}
+    for file in files:
+        parent = file.parent
+        while parent not in folders:
+            folders.add(parent)
+            parent = parent.parent
+    return folders, closed
+
+
+def _matches(pattern: str) -> list[str]:
+    "What a pattern stands for. `**` is every folder below, each once: links may lead in circles."
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return glob.glob(pattern)
+    at = parts.index("**")
+    places, rest = glob.glob(os.path.join("", *parts[:at])) if at else ["."], parts[at + 1 :]
+    if not rest:
+        return places
+    found = []
+    for folders, closed in map(_folders, filter(os.path.isdir, places)):
+        found += [m for f in sorted(folders) for m in _matches(os.path.join(glob.escape(str(f)), *rest))] + list(closed)
+    inside = {m for m in found if os.path.isdir(m)}  # what is below one of them is found with it
+    return [m for m in found if not any(os.fspath(p) in inside for p in Path(m).parents)]
+
+
 def _expanded(path: str, images: Path | None, columns: dict | None) -> list[Path]:
     "The files that one path stands for."
     place = Path(path)
@@ -51,8 +88,10 @@ def _expanded(path: str, images: Path | None, columns: dict | None) -> list[Path
     if os.path.isfile(place):
         listed = is_table(place) and place.suffix.lower() != ".txt"  # which may be anything
         return _in_table(place, images, columns) if listed else [place]
-    if matches := glob.glob(path, recursive=True):
-        return [p for match in matches for p in _expanded(match, images, columns)]
+    if os.path.lexists(place):  # a link that leads nowhere, a pipe, a device
+        return [place]
+    if matches := _matches(path):
+        return [p for match in matches for p in _expanded(os.fspath(match), images, columns)]
     what = "matches no file" if glob.has_magic(path) else "is not there"
     raise InputError(
         f"{path} {what}; give files, folders, patterns such as 'images/*.png', or a CSV with a column path"
@@ -84,11 +123,18 @@ class Check:
 
 CHECKS = {
     "side": Check(64, inf, "too small: the shorter side has {:.0f} pixels, at least 64 are needed"),
-    "colour": Check(0, 0.05, "colour photograph suspected: {:.0%} of the pixels are coloured, at most 5% may be"),
+    "colour": Check(
+        0,
+        0.05,
+        "colour photograph suspected, or an image of another kind: {:.0%} of the pixels are coloured, at most 5% may be",
+    ),
     "contrast": Check(
         5, inf, "not an X-ray: nearly constant, the grey values have a standard deviation of {:.1f} of 255"
     ),
     "two_greys": Check(0, 0.75, "not an X-ray: drawing or page suspected, two grey values fill {:.0%} of the pixels"),
+    "flat": Check(
+        0, 0.7, "not an X-ray: test pattern or drawing suspected, {:.0%} of the pixels equal their neighbours"
+    ),
     "roughness": Check(
         0, 0.8, "not an X-ray: photograph or page suspected, its roughness is {:.2f}, at most 0.8 is known"
     ),
@@ -96,16 +142,6 @@ CHECKS = {
 
 # %% ../../nbs/sources/inputs.ipynb #d5f9a5f7
 _SMALL = (64, 64)
-
-
-def _coloured(path: Path) -> float:
-    "The share of coloured pixels of a JPEG or PNG file."
-    with Image.open(path) as image:
-        if image.mode in ("1", "L", "LA") or image.mode.startswith("I"):
-            return 0.0
-        image.draft("RGB", (128, 128))  # a JPEG is decoded at a fraction of its size
-        channels = np.asarray(image.convert("RGB").resize(_SMALL, Image.Resampling.BILINEAR))
-    return float((np.ptp(channels, axis=2) > 20).mean())
 
 
 def _two_greys(counts: np.ndarray) -> float:
@@ -118,9 +154,19 @@ def _two_greys(counts: np.ndarray) -> float:
     return filled / counts.sum()
 
 
+def _flat(image: Image.Image) -> float:
+    "The share of pixels, of those neither black nor white, that equal both the next one and the one below."
+    image = image.copy()
+    image.thumbnail((512, 512), Image.Resampling.BILINEAR)
+    grey = np.asarray(image)
+    here = grey[:-1, :-1]
+    inside = (here > 5) & (here < 250)
+    same = (here == grey[:-1, 1:]) & (here == grey[1:, :-1]) & inside
+    return float(same.sum() / max(1, inside.sum()))
+
+
 def measure(
-    path: str | Path,  # An image file
-    image: Image.Image,  # What `read_image` has made of it
+    image: Image.Image,  # As `read_image` gives it
 ) -> dict[str, float]:  # A value for each of `CHECKS`
     "What the checks are about."
     small = np.asarray(image.resize(_SMALL, Image.Resampling.BILINEAR), dtype=float)
@@ -128,41 +174,127 @@ def measure(
     contrast = small.std()
     return {
         "side": min(image.size),
-        "colour": 0.0 if is_dicom(path) else _coloured(path),
+        "colour": image.info["colour"],
         "contrast": contrast,
+        "flat": _flat(image),
         "two_greys": _two_greys(np.array(image.histogram())),
         "roughness": steps / contrast if contrast else 0.0,
     }
 
 # %% ../../nbs/sources/inputs.ipynb #60253bdc
-_OTHER_MODALITIES = {"CT", "MG", "MR", "NM", "PT", "US"}
-_LATERAL = {"LL", "RL", "LAT", "LATERAL"}
-_HEADER = ["Modality", "ViewPosition", "ViewCodeSequence"]
+_RADIOGRAPHS = {"CR", "DX", "DR", "RG", "RF", "OT", "SC", ""}
+_OTHERS = {  # PS3.3 C.7.3.1.1.1
+    "CT": "computed tomography",
+    "IO": "teeth",
+    "MG": "mammography",
+    "MR": "magnetic resonance",
+    "NM": "nuclear medicine",
+    "OP": "photograph of an eye",
+    "PT": "positron emission tomography",
+    "PX": "panoramic X-ray of the jaw",
+    "SR": "report",
+    "US": "ultrasound",
+    "XA": "angiography",
+}
+_CLASSES = ("Computed Radiography", "Digital X-Ray", "X-Ray Radiofluoroscopic", "Secondary Capture")
+_SEQUENCES = ("ViewCodeSequence", "AnatomicRegionSequence")
+_MAX_CODES = 1 << 16  # bytes of such a sequence: one code has a few hundred
+
+
+def _said(ds: "Dataset", keyword: str) -> str:
+    "What an element says, in capital letters without accents; for a sequence the meaning of its codes. Damaged: nothing."
+    try:
+        value = ds.get_item(keyword)
+        if keyword in _SEQUENCES:
+            if value.is_raw and len(value.value) > _MAX_CODES:
+                return ""
+            value = " ".join(str(code.get("CodeMeaning", "")) for code in ds[keyword].value)
+        else:
+            value = ds[keyword].value
+        text = unicodedata.normalize("NFKD", str("" if value is None else value)).upper()
+        return " ".join(re.sub(r"[^\w\s]|_", " ", re.sub(r"[\u0300-\u036f]", "", text)).split())[:200]
+    except Exception:
+        return ""
+
+
+def _modality_reason(ds: "Dataset") -> str | None:
+    modality, kind = _said(ds, "Modality"), getattr(ds.get("SOPClassUID"), "name", "")
+    if modality not in _RADIOGRAPHS:
+        meaning = f" ({_OTHERS[modality]})" if modality in _OTHERS else ""
+        return f"not an X-ray of a chest: the modality in its header is {modality}{meaning}"
+    if not modality and "Storage" in kind and not kind.startswith(_CLASSES):
+        return f"not an X-ray of a chest: the kind in its header is {kind}"
+
+# %% ../../nbs/sources/inputs.ipynb #055bebdd
+_CHEST = re.compile("CHEST|THORA(?!CIC SPINE)|TORAX|TORAC(?!ICA COL)|LUNG|PULM|POUMON|\u80f8")
+_SPINE = re.compile(r"SPINE|VERTEBR|WIRBEL|COLUMNA|RACHIS|SPONDYL")
+_PARTS = re.compile(
+    r"\b(SPINE|[CTL] ?SPINE|CERVICAL|LUMBAR|SACR\w*|COCCYX|VERTEBR\w*|WIRBEL\w*|COLUMNA|RACHIS|SKULL|HEAD|FACE|FACIAL|SINUS\w*"
+    r"|ORBIT\w*|EYES?|JAW|MANDIB\w*|DENTAL|TEETH|PANORAM\w*|NECK|SHOULDERS?|CLAVIC\w*|SCAPULA|HUMERUS|ELBOWS?|FOREARM"
+    r"|WRISTS?|HANDS?|FINGERS?|THUMBS?|EXTREMIT\w*|ABDOM\w*|KUB|PELVI\w*|HIPS?|FEMUR|KNEES?|PATELLA|LEGS?|TIBIA|FIBULA"
+    r"|ANKLES?|FOOT|FEET|TOES?|HEEL|CALCANEUS|BREASTS?|MAMM\w*|PHANTOM\w*|TEST PATTERN|CALIBRATION|TG ?18|SMPTE)\b"
+)
+_UNKNOWN = {"", "NONE", "UNKNOWN", "UNSPECIFIED", "UNDEFINED", "OTHER", "DEFAULT", "NA", "N A", "NULL", "ANY", "MISC"}
+_OF_IMAGE = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
+_OF_STUDY = ("StudyDescription", "RequestedProcedureDescription", "PerformedProcedureStepDescription")
+
+
+def _body_reason(ds: "Dataset") -> str | None:
+    "Which other part of the body the header names."
+    fields = ("BodyPartExamined", "AnatomicRegionSequence", *_OF_IMAGE, *_OF_STUDY)
+    said = {keyword: text for keyword in fields if (text := _said(ds, keyword)) not in _UNKNOWN}
+    for keyword, text in said.items():
+        chest = _CHEST.search(text) and not _SPINE.search(text)
+        coded = keyword in ("BodyPartExamined", "AnatomicRegionSequence")
+        if chest and coded:
+            return None
+        if not chest and (coded or _PARTS.search(text) and not any(map(_CHEST.search, said.values()))):
+            return f"not a chest, by its header ({keyword}: {text.lower()})"
+
+# %% ../../nbs/sources/inputs.ipynb #6b58d6b2
+_LATERAL = re.compile(r"\b(LATERAL\w*|LATERO\w*|LAT|LLAT|RLAT|SEITLICH|PROFIL|PERFIL)\b")
+_FRONTAL = re.compile(r"\b(PA|AP|FRONTAL|POSTERO ?ANTERIOR|ANTERO ?POSTERIOR|DECUB\w*)\b")
+_OBLIQUE = re.compile(r"\b(OBL|OBLIQUE\w*|[LR][AP]O|[LR]LO)\b")
+
+
+def _view_reason(ds: "Dataset") -> str | None:
+    "Which other view the header names."
+    fields = ("ViewPosition", "ViewCodeSequence", *_OF_IMAGE)
+    for keyword, text in ((k, _said(ds, k)) for k in fields):
+        if keyword == "ViewPosition" and text in ("LL", "RL") or _LATERAL.search(text) and not _FRONTAL.search(text):
+            return f"lateral view, by its header ({keyword}: {text.lower()}); expected a frontal one"
+        if _OBLIQUE.search(text):
+            return f"oblique view, by its header ({keyword}: {text.lower()}); expected a frontal one"
+        if _FRONTAL.search(text):  # what comes after says less
+            return None
+    if _said(ds, "PatientOrientation").replace("[", "")[:1] in (
+        "A",
+        "P",
+    ):  # where the rows lead: to the patient's front or back
+        return "lateral view, by its header (PatientOrientation); expected a frontal one"
 
 
 def _header_reason(path: Path) -> str | None:
     "Why a DICOM file should not be scored, by its header."
-    ds = dicom_elements(path, _HEADER)
-    if ds.get("Modality") in _OTHER_MODALITIES:
-        return f"not an X-ray: the modality in its header is {ds.Modality}"
-    codes = [str(code.get("CodeMeaning", "")).lower() for code in ds.get("ViewCodeSequence") or []]
-    view = str(ds.get("ViewPosition") or "").strip().upper()
-    if view in _LATERAL or any("lateral" in code and "decubitus" not in code for code in codes):
-        return "lateral view, by its header; expected a frontal one"
+    general = ["Modality", "SOPClassUID", "BodyPartExamined", "ViewPosition", "PatientOrientation"]
+    ds = dicom_elements(path, [*general, *_SEQUENCES, *_OF_IMAGE, *_OF_STUDY])
+    return _modality_reason(ds) or _body_reason(ds) or _view_reason(ds)
 
-
+# %% ../../nbs/sources/inputs.ipynb #107cd6b7
 def screen(
     path: str | Path,  # A file
-) -> tuple[Image.Image | None, str | None]:  # The image, mode L, or else the reason why it should not be scored
+) -> tuple[
+    Image.Image | None, str | None
+]:  # The image as `read_image` gives it, or else the reason why it should not be scored
     "Read a file that may be anything; never raises."
     if os.path.isdir(path):
         return None, "a folder that may not be entered; allow it to be read, or leave it out"
     try:
         with reading(Path(path)):
-            image = read_image(path)
             if is_dicom(path) and (reason := _header_reason(path)):
                 return None, reason
-            values = measure(path, image)
+            image = read_image(path)
+            values = measure(image)
     except InputError as e:
         return None, str(e).removeprefix(str(path)).lstrip(": ")
     for name, check in CHECKS.items():
