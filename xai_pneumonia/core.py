@@ -13,6 +13,7 @@ import os
 import random
 import re
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
@@ -121,6 +122,20 @@ def _lock(file, mark: Path) -> bool:
         return False
 
 
+def _open_lock(mark: Path):
+    "Open the lock without changing what is in it; refuse a link, so that no other file is opened in its place."
+    try:
+        file = open(os.open(mark, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+b", buffering=0)
+    except OSError as e:
+        if e.errno not in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise
+        raise InputError(f"{mark} is a link or a socket, not a lock; remove it") from e
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise InputError(f"{mark} is a pipe or a device, not a lock; remove it")
+
+
 @contextmanager
 def alone(
     path: str | Path,  # The file or folder that the block makes; meanwhile `.NAME.lock` lies beside it
@@ -129,7 +144,7 @@ def alone(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     mark = path.with_name(f".{path.name}.lock")
-    with open(mark, "wb") as file:
+    with _open_lock(mark) as file:
         if not _lock(file, mark):
             raise InputError(f"{path} is being written by another process; wait for it, or name another place")
         try:
@@ -150,7 +165,7 @@ def sweep(
         if re.fullmatch(file, entry.name):
             entry.unlink()
         elif re.fullmatch(folder, entry.name):
-            shutil.rmtree(entry)
+            entry.unlink() if entry.is_symlink() else shutil.rmtree(entry)
 
 # %% ../nbs/core.ipynb #c08a347c
 def cache_folder() -> Path:  # `$XDG_CACHE_HOME/xai_pneumonia`, by default ~/.cache/xai_pneumonia; may not exist yet
@@ -160,8 +175,10 @@ def cache_folder() -> Path:  # `$XDG_CACHE_HOME/xai_pneumonia`, by default ~/.ca
 # %% ../nbs/core.ipynb #e24191a7
 def sha256(
     path: str | Path,  # A file
-) -> str:  # 64 hexadecimal digits
+) -> str:  # 64 hexadecimal digits; raises `InputError` for what is no plain file: a pipe never ends
     "The SHA-256 of a file's bytes."
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InputError(f"{path} is not a file but a folder, pipe or device; name a file")
     digest = hashlib.sha256()
     with open(path, "rb") as f:
         while block := f.read(1 << 20):

@@ -74,7 +74,7 @@ def fetch(
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part(path, digest)
-    if _length(part) > size:
+    if part.is_symlink() or _length(part) > size:  # its name is known beforehand: a link could lead to another file
         part.unlink()
     pauses = list(_PAUSES)
     while _length(part) < size:
@@ -166,6 +166,12 @@ _IMAGES = {  # normal and pneumonia images in each folder
 }
 
 
+def _check_jpeg(image: Path):
+    with open(image, "rb") as f:
+        if f.read(3) != b"\xff\xd8\xff":
+            raise InputError(f"{image} is empty or not a JPEG; remove its folder and download the set again")
+
+
 def _take_images(root: Path, folder: Path, source: str, take: Callable):
     "Count the images in each class folder of `root`, and move or copy only them to `folder`."
     from fastprogress.fastprogress import progress_bar
@@ -179,6 +185,7 @@ def _take_images(root: Path, folder: Path, source: str, take: Callable):
                 )
             (folder / name).mkdir(parents=True)
             for image in progress_bar(images, leave=False):
+                _check_jpeg(image)
                 take(image, folder / name / image.name)
 
 # %% ../../nbs/sources/download.ipynb #7d27ee75

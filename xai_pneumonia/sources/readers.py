@@ -10,6 +10,7 @@ __all__ = ['INSPECTED', 'HUB_NAME', 'PRESETS', 'is_synthetic', 'parse_name', 'sp
 # %% ../../nbs/sources/readers.ipynb #bb4ebc06
 import hashlib
 import json
+import math
 import os
 import re
 import zipfile
@@ -234,6 +235,15 @@ def _unpacked(source):
     return _unpacked(folder / source.stem) if zips == [source] else folder
 
 # %% ../../nbs/sources/readers.ipynb #44be3fe1
+def _plain(name: str) -> str:
+    "A name from elsewhere that becomes a file's or folder's; raises `InputError` if it could lead out of its folder."
+    if name in ("", ".", "..") or set(name) & set("/\\:\0"):
+        raise InputError(
+            f"{HUB_NAME} has the name {name!r}, which could lead out of its folder; do not trust this copy"
+        )
+    return name
+
+
 def _from_hub():
     "The images of every split, written into the cache under their own names."
     try:
@@ -251,7 +261,9 @@ def _from_hub():
             for split, rows in splits.items():
                 kinds = rows.features["labels"].names
                 for row in rows.cast_column("image", Encoded(decode=False)):
-                    file = part / split / kinds[row["labels"]] / Path(row["image_file_path"]).name
+                    file = (
+                        part / _plain(split) / _plain(kinds[row["labels"]]) / _plain(Path(row["image_file_path"]).name)
+                    )
                     file.parent.mkdir(parents=True, exist_ok=True)
                     file.write_bytes(row["image"]["bytes"])
     return folder
@@ -268,9 +280,28 @@ def read_medmnist(
     return read_folder(_written_out(Path(file)))
 
 
+_MAX_ARRAYS = 1 << 29  # bytes: the largest PneumoniaMNIST has 294 million
+
+
+def _check_arrays(file):
+    "Raise if the headers of the arrays claim, or their members hold, more than `_MAX_ARRAYS`."
+    with zipfile.ZipFile(file) as z:
+        claimed = held = 0
+        for member in z.infolist():
+            with z.open(member) as f:
+                major, _ = np.lib.format.read_magic(f)
+                read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(f)
+            claimed += math.prod(shape) * dtype.itemsize
+            held += member.file_size
+    if max(claimed, held) > _MAX_ARRAYS:
+        raise ValueError(f"its arrays claim {claimed} bytes and unpack to {held}; at most {_MAX_ARRAYS} are read")
+
+
 def _written_out(file):
     "The folder in the cache with the images of a MedMNIST file."
     try:
+        _check_arrays(file)
         with np.load(file, allow_pickle=False) as arrays:
             content = {s: (arrays[f"{s}_images"], arrays[f"{s}_labels"].ravel()) for s in ("train", "val", "test")}
         for images, labels in content.values():
