@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from fastprogress.fastprogress import progress_bar
+from matplotlib.figure import Figure
 from pytorch_grad_cam.metrics.perturbation_confidence import RemoveLeastRelevantFirst, RemoveMostRelevantFirst
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from scipy.sparse import csr_matrix
@@ -23,56 +24,56 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from ..core import InputError
 from ..model.backbones import evaluating
-from ..style import next_style
+from ..style import new_figure, next_style
 
 # %% ../../nbs/explain/faithfulness.ipynb #5ba02e16
 def _checked(x, maps, target):
-    "Plain tensor, float maps, class numbers; they must belong together."
+    "Plain tensor, float maps and class numbers, checked to belong together."
     x, maps, target = x.as_subclass(torch.Tensor).cpu(), np.asarray(maps, np.float32), torch.as_tensor(target)
     if maps.shape != (len(x), *x.shape[2:]):
         wanted = (len(x), *x.shape[2:])
         raise InputError(f"maps of shape {maps.shape}: expected {wanted}, one map for each image; see scale_maps")
     if not np.isfinite(maps).all() or maps.min() < 0:
-        raise InputError("maps: expected finite values that are not negative; set what is negative to 0")
+        raise InputError("maps: expected finite values that are not negative; set negative values to 0")
     if target.shape != (len(x),) or target.min() < 0:
         raise InputError(f"target of shape {tuple(target.shape)}: expected {len(x)} class numbers, one for each image")
     return x, maps, target
 
 
 def _probabilities(model, variants, target, batch_size):
-    "The probability of `target`, one class number a variant; `variants` makes images from a tensor of their numbers."
-    found, device = [], next(model.parameters()).device
+    "The probability of `target`, one class number per variant; `variants` makes images from a tensor of their numbers."
+    parts, device = [], next(model.parameters()).device
     with evaluating(model), torch.inference_mode():
-        for some in progress_bar(torch.arange(len(target)).split(batch_size), leave=False):
-            x = variants(some).to(device, memory_format=torch.channels_last)
+        for numbers in progress_bar(torch.arange(len(target)).split(batch_size), leave=False):
+            x = variants(numbers).to(device, memory_format=torch.channels_last)
             p = model(x).softmax(1).cpu()
-            found.append(p[torch.arange(len(some)), target[some]])
-    return torch.cat(found).numpy().astype(float)
+            parts.append(p[torch.arange(len(numbers)), target[numbers]])
+    return torch.cat(parts).numpy().astype(float)
 
 # %% ../../nbs/explain/faithfulness.ipynb #1e8ebac1
-_GRAIN = 7  # Cells a side of the random maps that break ties: what most networks' maps have
+_GRAIN = 7  # Cells per side of the random maps that break ties, as in most networks' maps
 
 
 def _places(maps, seed):
     "(n, H, W): the place of each pixel in the order of its map, 0 for the highest."
     coarse = np.random.default_rng(seed).random((len(maps), 1, _GRAIN, _GRAIN))
     ties = interpolate(torch.from_numpy(coarse), maps.shape[1:], mode="bilinear").numpy()
-    keys = ties.reshape(len(maps), -1), -maps.reshape(len(maps), -1)  # the last one counts most
+    keys = ties.reshape(len(maps), -1), -maps.reshape(len(maps), -1)  # for lexsort the last one counts most
     return np.lexsort(keys, axis=1).argsort(axis=1).reshape(maps.shape)
 
 # %% ../../nbs/explain/faithfulness.ipynb #36867a46
 def _blurred(x):
-    "Each image under a Gaussian of an eighth of its side; at the borders the weights are those of what is there."
-    at = torch.arange(x.shape[-1], dtype=x.dtype)
-    weights = torch.exp(-0.5 * ((at - at[:, None]) / (len(at) / 8)) ** 2)
+    "Each image blurred by a Gaussian of an eighth of its side; at the borders, only pixels inside have weight."
+    place = torch.arange(x.shape[-1], dtype=x.dtype)
+    weights = torch.exp(-0.5 * ((place - place[:, None]) / (len(place) / 8)) ** 2)
     weights = weights / weights.sum(1, keepdim=True)
     return weights @ x @ weights.T
 
 
 def nearest_images(
-    x: torch.Tensor,  # (n, 3, H, H) normalised: for which images
-    others: torch.Tensor,  # (m, 3, H, H) normalised: among which, such as images of the healthy
-) -> torch.Tensor:  # (n, 3, H, H): for each of `x` one of `others`
+    x: torch.Tensor,  # (n, 3, H, H) normalised: the images to match
+    others: torch.Tensor,  # (m, 3, H, H) normalised: the candidates, such as healthy images
+) -> torch.Tensor:  # (n, 3, H, H): one of `others` for each of `x`
     "The most similar images by their thumbnails of 16 by 16 pixels: a similar chest in a similar position."
     x, others = x.as_subclass(torch.Tensor).cpu(), others.as_subclass(torch.Tensor).cpu()
     small, among = (adaptive_avg_pool2d(images, 16).flatten(1) for images in (x, others))
@@ -84,11 +85,13 @@ def perturbation_curves(
     x: torch.Tensor,  # (n, 3, H, H) normalised
     maps: np.ndarray,  # (n, H, H) >= 0
     target: np.ndarray,  # (n) class numbers
-    steps: int = 16,  # In how many equal steps the pixels are exchanged
+    steps: int = 16,  # Number of equal steps in which the pixels are exchanged
     batch_size: int = 32,  # Variants the model is given at once
     reference: torch.Tensor | None = None,  # (n, 3, H, H) normalised: what pixels are exchanged for; None: `x` blurred
-    seed: int = 0,  # Of the order of ties
-) -> tuple[np.ndarray, np.ndarray]:  # Deletion and insertion, (n, steps + 1) probabilities each, of 0 to all pixels
+    seed: int = 0,  # Random seed of the order of ties
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # Deletion and insertion, (n, steps + 1) probabilities each, with 0 to all pixels exchanged
     """The probability of each image's class as pixels are exchanged for a reference, and as they are put back.
 
     After Petsiuk, Das, Saenko (2018), RISE, BMVC; both curves lie between the image and one reference.
@@ -115,8 +118,8 @@ def perturbation_curves(
 def curve_areas(
     deletion: np.ndarray,  # (n, steps + 1) as `perturbation_curves` gives it
     insertion: np.ndarray,  # The same
-) -> pd.DataFrame:  # A row an image: `deletion` and `insertion` in [0, 1]; `p` of the image, `p_reference`
-    "Areas under the curves by trapezoids, and the ends of the curves: without a way to fall, a small area is no merit."
+) -> pd.DataFrame:  # A row per image: `deletion` and `insertion` in [0, 1]; `p` of the image, `p_reference`
+    "Areas under the curves by trapezoids, and the ends of the curves: without room to fall, a small area is no merit."
     areas = {
         name: np.trapezoid(c, dx=1 / (c.shape[1] - 1)) for name, c in (("deletion", deletion), ("insertion", insertion))
     }
@@ -128,11 +131,11 @@ def insertion_deletion(
     x: torch.Tensor,  # (n, 3, H, H) normalised
     maps: np.ndarray,  # (n, H, H) >= 0
     target: np.ndarray,  # (n) class numbers
-    steps: int = 16,  # In how many equal steps the pixels are exchanged
+    steps: int = 16,  # Number of equal steps in which the pixels are exchanged
     batch_size: int = 32,  # Variants the model is given at once
     reference: torch.Tensor | None = None,  # (n, 3, H, H) normalised: what pixels are exchanged for; None: `x` blurred
-    seed: int = 0,  # Of the order of ties
-) -> pd.DataFrame:  # A row an image: `deletion` (low is good), `insertion` (high is good), `p`, `p_reference`
+    seed: int = 0,  # Random seed of the order of ties
+) -> pd.DataFrame:  # A row per image: `deletion` (low is good), `insertion` (high is good), `p`, `p_reference`
     "Areas under the deletion and the insertion curve of each image."
     return curve_areas(*perturbation_curves(model, x, maps, target, steps, batch_size, reference, seed))
 
@@ -142,10 +145,10 @@ def confidence_change(
     x: torch.Tensor,  # (n, 3, H, H) normalised
     maps: np.ndarray,  # (n, H, H) >= 0
     target: np.ndarray,  # (n) class numbers
-    mean: list[float],  # Of the normalisation, one value a channel, as in a bundle's card
-    std: list[float],  # The same
+    mean: list[float],  # Mean of each channel that `x` was normalised with, as in a bundle's card
+    std: list[float],  # Its standard deviation, likewise
     batch_size: int = 32,  # Images the model is given at once
-) -> pd.DataFrame:  # A row an image: `drop` in [0, 1] (low is good), `rise` (bool)
+) -> pd.DataFrame:  # A row per image: `drop` in [0, 1] (low is good), `rise` (bool)
     """What a map keeps of its image: drop max(0, p - p_masked) / p, and whether p_masked > p.
 
     Average drop and increase in confidence of Chattopadhyay et al. (2018), Grad-CAM++, WACV, for each image.
@@ -163,7 +166,7 @@ def confidence_change(
 
 # %% ../../nbs/explain/faithfulness.ipynb #09050331
 class _Imputer(NoisyLinearImputer):
-    "The library's imputation: its equations, set up once; its noise, from a seed."
+    "The library's imputation, with equations set up once and noise from a seed."
 
     def __init__(self, size, seed):
         super().__init__()
@@ -176,8 +179,8 @@ class _Imputer(NoisyLinearImputer):
         rows = self.equations[~kept]
         known = -rows[:, kept] @ filled.numpy()[:, kept].T
         symmetric = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
-        found = splu(rows[:, ~kept].tocsc(), **symmetric).solve(known.astype(float))
-        filled[:, ~kept] = torch.from_numpy(found.T).float() + self.grain[~kept]
+        solution = splu(rows[:, ~kept].tocsc(), **symmetric).solve(known.astype(float))
+        filled[:, ~kept] = torch.from_numpy(solution.T).float() + self.grain[~kept]
         return filled.reshape(img.shape)
 
 # %% ../../nbs/explain/faithfulness.ipynb #cc129ad5
@@ -187,7 +190,7 @@ def road(
     maps: np.ndarray,  # (n, H, H) >= 0
     target: np.ndarray,  # (n) class numbers
     percentiles: tuple[float, ...] = (20, 40, 60, 80),  # From 0 to 100, both excluded: pixels above each are removed
-    seed: int = 0,  # Of the noise and of the order of ties
+    seed: int = 0,  # Random seed of the noise and of the order of ties
     batch_size: int = 32,  # Variants the model is given at once
 ) -> np.ndarray:  # (n) from -0.5 to 0.5, high is good
     """Half the difference of the probability with the least relevant pixels removed and with the most relevant removed.
@@ -219,12 +222,10 @@ def road(
 # %% ../../nbs/explain/faithfulness.ipynb #d430baa7
 def plot_perturbation_curves(
     curves: dict[str, tuple[np.ndarray, np.ndarray]],  # Name: as `perturbation_curves` gives it, of the same images
-):  # Matplotlib figure
+) -> Figure:
     "Mean deletion and insertion curves, one for each name."
-    import matplotlib.pyplot as plt
-
-    fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.4), dpi=80, layout="constrained", sharey=True)
-    plt.close(fig)  # a notebook would show an open figure a second time
+    fig = new_figure(8.5, 3.4)
+    axes = fig.subplots(1, 2, sharey=True)
     for i, (ax, kind) in enumerate(zip(axes, ("deletion", "insertion"), strict=True)):
         for name, both in curves.items():
             colour, line, _, marker = next_style(ax)

@@ -18,7 +18,7 @@ from fastprogress.fastprogress import progress_bar
 
 from ..core import InputError
 from ..stats.intervals import patient_weights
-from ..style import new_axis, next_style
+from ..style import new_axis, new_figure, next_style
 
 if TYPE_CHECKING:
     import torch
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 # %% ../../nbs/explain/sanity.ipynb #d9eb14d6
 def map_ssim(
     a: np.ndarray,  # (n, h, w) raw maps, >= 0
-    b: np.ndarray,  # (n, h', w') raw maps of the same images; the grid may be another one
+    b: np.ndarray,  # (n, h', w') raw maps of the same images; the grid may differ
     size: int,  # Side of the images, in pixels, at least 7
 ) -> np.ndarray:  # (n,) from -1 to 1
-    "Structural similarity of each two maps, scaled to [0, 1] at the size of the images; two constant maps have 1."
+    "Structural similarity of each pair of maps, scaled to [0, 1] at the size of the images; two constant maps have 1."
     from skimage.metrics import structural_similarity
 
     from xai_pneumonia.explain.cam import scale_maps
@@ -58,7 +58,7 @@ def map_correlation(
     a: np.ndarray,  # (n, h, w) raw maps
     b: np.ndarray,  # (n, h', w') raw maps of the same images; a coarser grid is enlarged to the finer one
 ) -> np.ndarray:  # (n,) from -1 to 1; 0 where one of the two is constant
-    "Spearman's correlation of the cells of each two maps."
+    "Spearman's correlation of the cells of each pair of maps."
     from scipy.stats import rankdata
 
     a, b = (rankdata(m.reshape(len(m), -1), axis=1) for m in _same_grid(a, b))
@@ -70,7 +70,7 @@ def map_correlation(
 def agreement(
     a: np.ndarray,  # (n, h, w) raw maps of one model
     b: np.ndarray,  # (n, h', w') raw maps of another, of the same images
-    patients: np.ndarray,  # (n,) whose image it is
+    patients: np.ndarray,  # (n,) patient of each image
     size: int,  # Side of the images, in pixels
 ) -> pd.DataFrame:  # image (position), patient, ssim, correlation, constant (whether one of the two is)
     "How alike the maps of two models are, image by image."
@@ -83,10 +83,10 @@ def agreement(
 # %% ../../nbs/explain/sanity.ipynb #15d28b80
 def random_pairs(
     maps: np.ndarray,  # (n, h, w) raw maps of one model
-    patients: np.ndarray,  # (n,) whose image it is
+    patients: np.ndarray,  # (n,) patient of each image
     size: int,  # Side of the images, in pixels
-    n_pairs: int = 200,  # How many pairs; all there are, if there are fewer
-    seed: int = 0,  # Of the choice
+    n_pairs: int = 200,  # Number of pairs; all of them if there are fewer
+    seed: int = 0,  # Random seed of the choice
 ) -> pd.DataFrame:  # patient_a, patient_b, ssim, correlation; raises `InputError` if all images are of one patient
     "How alike the maps of different patients' images are: the baseline of Arun et al. (2021)."
     patients = np.asarray(patients)
@@ -101,7 +101,7 @@ def random_pairs(
 
 # %% ../../nbs/explain/sanity.ipynb #ba8c4dc9
 def _drawn_anew(model, seed):
-    "The state of a model of which every layer is new: the head is drawn first."
+    "The state of a copy of the model whose layers are all drawn anew, the head first."
     import torch
     from torch import nn
 
@@ -118,7 +118,7 @@ def _drawn_anew(model, seed):
 
 
 def _blocks(module, name):
-    "The blocks of a body from its input on, each as the beginnings of the names of its tensors."
+    "The blocks of a body, its input first; each is a list of prefixes of its tensors' names."
     from xai_pneumonia.model.backbones import Bodies, PatchTokens
 
     children = [(f"{name}{n}.", child) for n, child in module.named_children() if child.state_dict()]
@@ -135,7 +135,7 @@ def _blocks(module, name):
 
 # %% ../../nbs/explain/sanity.ipynb #38bcf22a
 def _steps(model, n_blocks):
-    "Names of the steps; for each, what is drawn anew by then, and the block alone. From the head downwards."
+    "The steps from the head downwards: the name of each, what is drawn anew by then, and its block alone."
     if n_blocks < 2:
         raise InputError(f"n_blocks is {n_blocks}; give 2 (the head, and the whole network) or more")
     blocks = [["1."], *_blocks(model[0], "0.")[::-1]]
@@ -145,8 +145,8 @@ def _steps(model, n_blocks):
     return [(label, sum(blocks[: i + 1], []), blocks[i]) for label, i in zip(labels, places, strict=True)]
 
 
-def _with(model, new, names):
-    "A copy of a model in which the tensors whose names begin so are new."
+def _with_new(model, new, names):
+    "A copy of a model with new tensors where the name starts with one of `names`."
     model = deepcopy(model)
     state = model.state_dict()
     model.load_state_dict({name: new[name] if name.startswith(tuple(names)) else state[name] for name in state})
@@ -155,24 +155,26 @@ def _with(model, new, names):
 
 def cascading(
     model: "torch.nn.Module",  # Body and head in a Sequential; not changed
-    seed: int = 0,  # Of the new weights
+    seed: int = 0,  # Random seed of the new weights
     n_blocks: int = 8,  # How many steps at most, spread over the depth; 2 or more
-) -> Iterator[tuple[str, "torch.nn.Module"]]:  # The last block drawn anew, and a model with all from the head to it new
+) -> Iterator[
+    tuple[str, "torch.nn.Module"]
+]:  # The last block drawn anew, and a model in which all from the head to it is new
     "Cascading randomisation (Adebayo et al. 2018): from the head downwards; the last model has learnt nothing."
     new = _drawn_anew(model, seed)
     for label, so_far, _ in _steps(model, n_blocks):
-        yield label, _with(model, new, so_far)
+        yield label, _with_new(model, new, so_far)
 
 
 def independent(
     model: "torch.nn.Module",  # Body and head in a Sequential; not changed
-    seed: int = 0,  # Of the new weights
+    seed: int = 0,  # Random seed of the new weights
     n_blocks: int = 8,  # How many blocks at most, spread over the depth; 2 or more
-) -> Iterator[tuple[str, "torch.nn.Module"]]:  # The block drawn anew, and a model with this block new
+) -> Iterator[tuple[str, "torch.nn.Module"]]:  # The block drawn anew, and a model in which only this block is new
     "Independent randomisation (Adebayo et al. 2018): one block at a time."
     new = _drawn_anew(model, seed)
     for label, _, alone in _steps(model, n_blocks):
-        yield label, _with(model, new, alone)
+        yield label, _with_new(model, new, alone)
 
 # %% ../../nbs/explain/sanity.ipynb #88f94fb0
 ORDERS = {"cascading": cascading, "independent": independent}
@@ -193,10 +195,10 @@ def randomisation_test(
     model: "torch.nn.Module",  # Body and head in a Sequential, in eval mode; not changed
     x: "torch.Tensor",  # (n, 3, H, H), normalised
     target: np.ndarray,  # (n,) class numbers: the score that is explained
-    patients: np.ndarray,  # (n,) whose image it is
+    patients: np.ndarray,  # (n,) patient of each image
     explainer: Callable,  # (model, x, target) -> raw maps (n, h, w) >= 0, a NumPy array
     order: str = "cascading",  # A key of `ORDERS`
-    seed: int = 0,  # Of the new weights
+    seed: int = 0,  # Random seed of the new weights
     n_blocks: int = 8,  # How many steps at most, spread over the depth; 2 or more
 ) -> pd.DataFrame:  # order, seed, step (from 1), block, and the columns of `agreement`
     """How alike each image's map is before and after blocks are drawn anew (Adebayo et al. 2018).
@@ -216,28 +218,29 @@ def randomisation_test(
 def _resampled(table, pairs, n_boot, seed):
     "Mean SSIM of a table and of random pairs on resamples of the same patients: (n_boot,) each."
     patients = pd.Index(table["patient"].unique())
-    rows, a, b = (patients.get_indexer(who) for who in (table["patient"], pairs["patient_a"], pairs["patient_b"]))
+    names = table["patient"], pairs["patient_a"], pairs["patient_b"]
+    rows, a, b = (patients.get_indexer(column) for column in names)
     if min(a.min(), b.min()) < 0:
-        raise InputError("the random pairs have patients that the table has not; make both from the same images")
-    found = []
+        raise InputError("the random pairs have patients that the table lacks; make both from the same images")
+    ssim, pair_ssim, means = table["ssim"].to_numpy(), pairs["ssim"].to_numpy(), []
     for weights in patient_weights(patients, n_boot, seed):
-        each, both = weights[:, rows], weights[:, a] * weights[:, b]
+        by_image, by_pair = weights[:, rows], weights[:, a] * weights[:, b]
         with np.errstate(invalid="ignore"):  # a resample of one patient, many times, has no pairs
-            found.append([(w @ of["ssim"].to_numpy()) / w.sum(1) for w, of in ((each, table), (both, pairs))])
-    return np.concatenate(found, axis=1)
+            means.append([(w @ values) / w.sum(1) for w, values in ((by_image, ssim), (by_pair, pair_ssim))])
+    return np.concatenate(means, axis=1)
 
 
 def randomisation_verdict(
     table: pd.DataFrame,  # As `randomisation_test` gives it for the cascade; several seeds may be concatenated
     pairs: pd.DataFrame,  # As `random_pairs` gives it for the trained model's maps of the same images
     n_boot: int = 2000,  # Resamples of patients
-    seed: int = 0,  # Of the resamples
+    seed: int = 0,  # Random seed of the resamples
 ) -> dict:  # verdict (pass, fail or unclear), ssim, baseline, difference, low, high, constant (share of maps)
     """Are the maps of the untrained model as unlike the trained one's as those of other patients' images?
 
     The rule of Arun et al. (2021), by the 95 % interval of the difference of the two mean SSIMs."""
     if set(table["order"]) != {"cascading"}:
-        raise InputError("the verdict is about everything drawn anew; give a table of the order cascading")
+        raise InputError("the verdict needs everything drawn anew; give a table of the order cascading")
     last = table[table["step"] == table["step"].max()]
     drawn, baseline = _resampled(last, pairs, n_boot, seed)
     low, high = np.nanquantile(drawn - baseline, [0.025, 0.975])
@@ -280,20 +283,18 @@ def plot_cascade_maps(
     x: "torch.Tensor",  # (1, 3, H, H), normalised: one image
     target: int,  # Class number: the score that is explained
     explainer: Callable,  # (model, x, target) -> raw maps (n, h, w) >= 0, a NumPy array
-    seed: int = 0,  # Of the new weights
+    seed: int = 0,  # Random seed of the new weights
     n_blocks: int = 8,  # How many steps at most
 ) -> "Figure":
     "One image and its map, as trained and with more and more blocks drawn anew; below each, the SSIM with the first."
-    import matplotlib.pyplot as plt
-
     from xai_pneumonia.explain.cam import scale_maps
 
     models, size = [("trained", model), *cascading(model, seed, n_blocks)], x.shape[-1]
     raw = np.concatenate([explainer(each, x, np.array([target])) for _, each in models])
     alike = map_ssim(np.repeat(raw[:1], len(raw), axis=0), raw, size)
     columns = len(models) + 1
-    fig, axes = plt.subplots(1, columns, figsize=(1.2 * columns, 1.7), layout="constrained")
-    plt.close(fig)  # a notebook would show an open figure a second time
+    fig = new_figure(1.2 * columns, 1.7)
+    axes = fig.subplots(1, columns)
     axes[0].imshow(x[0, 0].cpu(), cmap="gray")
     axes[0].set_title("image\n", fontsize=8)
     for ax, (block, _), heat, value in zip(axes[1:], models, scale_maps(raw, size), alike, strict=True):
@@ -321,10 +322,10 @@ def stability(
     model: "torch.nn.Module",  # Body and head in a Sequential, in eval mode
     x: "torch.Tensor",  # (n, 3, H, H), normalised
     target: np.ndarray,  # (n,) class numbers: the score that is explained
-    patients: np.ndarray,  # (n,) whose image it is
+    patients: np.ndarray,  # (n,) patient of each image
     explainer: Callable,  # (model, x, target) -> raw maps (n, h, w) >= 0, a NumPy array
-    mean: list[float],  # Of each channel, that `x` was normalised by
-    std: list[float],
+    mean: list[float],  # Mean of each channel that `x` was normalised with
+    std: list[float],  # Its standard deviation, likewise
     kinds: tuple[str, ...] = PHOTOMETRIC,  # Perturbations that do not move the image
     strength: int = 2,  # From 1 (hardly visible) to 5
 ) -> (
@@ -338,9 +339,9 @@ def stability(
     mean, std = (torch.as_tensor(v, dtype=x.dtype, device=x.device)[:, None, None] for v in (mean, std))
     before, p, tables = maps_of(explainer, model, x, target), _probability(model, x, target), []
     for kind in progress_bar(kinds, leave=False):
-        moved = (perturb((x * std + mean).clamp(0, 1), kind, strength) - mean) / std
-        change = np.abs(_probability(model, moved, target) - p)
-        alike = agreement(before, maps_of(explainer, model, moved, target), patients, x.shape[-1])
+        perturbed = (perturb((x * std + mean).clamp(0, 1), kind, strength) - mean) / std
+        change = np.abs(_probability(model, perturbed, target) - p)
+        alike = agreement(before, maps_of(explainer, model, perturbed, target), patients, x.shape[-1])
         table = alike[["image", "patient"]].assign(prediction_change=change, map_change=1 - alike["ssim"])
         tables.append(table.assign(perturbation=kind, strength=strength))
     columns = "perturbation strength image patient prediction_change map_change".split()
@@ -366,8 +367,8 @@ def _spearman(a, b, weights):
 def change_correlation(
     table: pd.DataFrame,  # As `stability` gives it
     n_boot: int = 1000,  # Resamples of patients
-    seed: int = 0,  # Of the resamples
-) -> dict:  # correlation, low, high (95 %); nan if prediction or map never changes
+    seed: int = 0,  # Random seed of the resamples
+) -> dict:  # correlation, low, high (95 %); NaN if prediction or map never changes
     "Does the map change when the prediction does? Spearman's correlation over images and perturbations."
     a, b = table["prediction_change"].to_numpy(float), table["map_change"].to_numpy(float)
     value = _spearman(a, b, np.ones((1, len(a))))[0]
