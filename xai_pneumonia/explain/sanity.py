@@ -91,10 +91,10 @@ def random_pairs(
     "How alike the maps of different patients' images are: the baseline of Arun et al. (2021)."
     patients = np.asarray(patients)
     a, b = np.triu_indices(len(maps), 1)
-    apart = np.flatnonzero(patients[a] != patients[b])
-    if not len(apart):
+    candidates = np.flatnonzero(patients[a] != patients[b])
+    if not len(candidates):
         raise InputError(f"all {len(maps)} images are of one patient; random pairs need images of two or more")
-    chosen = np.random.default_rng(seed).choice(apart, min(n_pairs, len(apart)), replace=False)
+    chosen = np.random.default_rng(seed).choice(candidates, min(n_pairs, len(candidates)), replace=False)
     a, b = a[chosen], b[chosen]
     alike = {"ssim": map_ssim(maps[a], maps[b], size), "correlation": map_correlation(maps[a], maps[b])}
     return pd.DataFrame({"patient_a": patients[a], "patient_b": patients[b]} | alike)

@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 # %% ../../nbs/explain/trust.ipynb #9fd42f40
 @dataclass(frozen=True)
 class Subject:
-    "A model, and the images it is asked about."
+    "A model and the images that its maps are judged on."
 
     bundle: Bundle
-    rows: pd.DataFrame  # n of a manifest's
+    rows: pd.DataFrame  # n rows of a manifest
     x: torch.Tensor  # (n, 3, size, size), normalised
-    target: np.ndarray  # (n,) class numbers: of each image's own disease
+    target: np.ndarray  # (n,) class number of each image's own disease
     masks: np.ndarray | None  # (n, size, size) bool: the disease; None: not known
     lungs: np.ndarray  # (n, size, size) bool
 
     @property
     def patients(self) -> np.ndarray:
-        "(n,) whose image it is."
+        "(n,) patient of each image."
         return self.rows.patient.to_numpy()
 
     @property
@@ -58,9 +58,9 @@ class Subject:
 def choose_images(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Images it was not trained on
-    n_images: int,  # At most so many are drawn
-    found_only: bool = False,  # Leave out what the model missed
-    seed: int = 0,  # Of the draw
+    n_images: int,  # Number of images to draw, at most
+    found_only: bool = False,  # Leave out images whose disease the model missed
+    seed: int = 0,  # Random seed of the draw
 ) -> Subject:  # Raises `InputError` if fewer than two patients are left
     "Draw diseased images, with known truth if there is any, and load them."
     card, (column, classes) = bundle.card, TASKS[bundle.card["task"]]
@@ -86,7 +86,7 @@ def _load(rows, card):
 
 
 def _healthy(bundle, manifest, x, seed):
-    "For each image the most similar of up to 50 healthy ones that the model, too, takes for healthy."
+    "For each image, the most similar of up to 50 healthy images that the model takes for healthy, too."
     rows = manifest[manifest.label == "NORMAL"]
     rows = rows.sample(min(50, len(rows)), random_state=seed)
     if len(rows):
@@ -104,12 +104,12 @@ def explainer(
 
 # %% ../../nbs/explain/trust.ipynb #c8ad4b72
 def patient_means(
-    values: np.ndarray,  # (maps, n): a value for each map and image; nan is left out
-    patients: np.ndarray,  # (n,) whose image it is
+    values: np.ndarray,  # (maps, n): a value for each map and image; NaN is left out
+    patients: np.ndarray,  # (n,) patient of each image
     n_boot: int = 2000,  # Resamples of patients
-    seed: int = 0,  # Of the resamples
+    seed: int = 0,  # Random seed of the resamples
 ) -> tuple[np.ndarray, np.ndarray]:  # (maps,), and the same on resamples of patients, (n_boot, maps)
-    "Means over images."
+    "Means over images, and how they vary when patients are resampled."
     known = ~np.isnan(values)
     filled = np.where(known, values, 0)
 
@@ -123,8 +123,8 @@ def patient_means(
 
 def limits(
     boot: np.ndarray,  # (n_boot,) of one map, as `patient_means` gives them
-) -> tuple[float, float]:  # Low and high, or nan
-    "Its 95 % interval."
+) -> tuple[float, float]:  # Low and high, or NaN
+    "The 95 % interval of a mean."
     return tuple(np.nanquantile(boot, [0.025, 0.975])) if np.isfinite(boot).any() else (np.nan, np.nan)
 
 # %% ../../nbs/explain/trust.ipynb #3aad9b49
@@ -153,7 +153,7 @@ def _compared(question, measure, better, values, controls, patients):
 
 # %% ../../nbs/explain/trust.ipynb #2fd491d4
 def _where(subject, maps, controls):
-    "Localisation; nothing where the truth is not known."
+    "Localisation, if the truth is known."
     if subject.masks is None:
         return
     both = maps | controls
@@ -167,7 +167,7 @@ def _where(subject, maps, controls):
 
 
 def _used(subject, maps, controls, healthy):
-    "Faithfulness: pixels are exchanged for those of a similar healthy image, or, where there is none, for a blur."
+    "Faithfulness: pixels are exchanged for those of a similar healthy image or, without one, of the blurred image."
     to = "blur" if healthy is None else "healthy"
     card, model, x, target = subject.bundle.card, subject.bundle.model, subject.x, subject.target
     tables = {}
@@ -188,41 +188,47 @@ def _used(subject, maps, controls, healthy):
 
 # %% ../../nbs/explain/trust.ipynb #ea4c55bb
 def _lungs(subject, maps, controls):
-    "The share of the map in the lungs; the widened masks, or the stated prior region."
-    controls = {name: m for name, m in controls.items() if name != "mean mask"}  # that lies in the lungs by its making
+    "The share of the map in the lungs: the widened masks, or the prior region."
+    controls = {name: m for name, m in controls.items() if name != "mean mask"}  # it lies in the lungs by construction
     values = {name: energy_inside(m, subject.lungs) for name, m in (maps | controls).items()}
     yield from _compared("lungs", "energy in the lungs", "high", values, controls, subject.patients)
 
 # %% ../../nbs/explain/trust.ipynb #975e66d2
-def _plain(question, measure, better, name, value, low, high, subject, verdict=""):
+def _plain(subject, *, question, measure, name, value, low=np.nan, high=np.nan, better="", verdict=""):
+    "A row of the table that is not compared with controls."
     row = {"question": question, "measure": measure, "better": better, "map": name, "control": False}
     row |= {"value": value, "low": low, "high": high, "verdict": verdict}
     return row | {"images": len(subject.rows), "patients": subject.rows.patient.nunique()}
 
 
+def _interval(values, patients):
+    "The mean over images and its 95 % interval, by name."
+    (value,), boot = patient_means(values.to_numpy()[None], patients)
+    low, high = limits(boot)
+    return {"value": value, "low": low, "high": high}
+
+
 def _learnt(subject, explainers, raw):
     "Cascading randomisation: everything drawn anew, three times."
-    patients = subject.patients
+    model, x, target, patients = subject.bundle.model, subject.x, subject.target, subject.patients
     for name, explain in explainers.items():
-        asked = subject.bundle.model, subject.x, subject.target, patients, explain
-        pairs = random_pairs(raw[name], patients, subject.x.shape[-1])
-        drawn = pd.concat([randomisation_test(*asked, seed=seed, n_blocks=2) for seed in range(3)])
-        last = drawn[drawn.step == drawn.step.max()]
-        of = randomisation_verdict(drawn, pairs)
-        (value,), boot = patient_means(last.ssim.to_numpy()[None], last.patient)
-        yield _plain("learnt", "SSIM, all drawn anew", "low", name, value, *limits(boot), subject, of["verdict"])
-        yield _plain("learnt", "SSIM, other patients", "", name, of["baseline"], np.nan, np.nan, subject)
+        pairs = random_pairs(raw[name], patients, x.shape[-1])
+        tables = (randomisation_test(model, x, target, patients, explain, seed=seed, n_blocks=2) for seed in range(3))
+        drawn = pd.concat(tables)
+        last, test = drawn[drawn.step == drawn.step.max()], randomisation_verdict(drawn, pairs)
+        row = {"question": "learnt", "measure": "SSIM, all drawn anew", "better": "low", "verdict": test["verdict"]}
+        yield _plain(subject, name=name, **row, **_interval(last.ssim, last.patient))
+        yield _plain(subject, question="learnt", measure="SSIM, other patients", name=name, value=test["baseline"])
 
 
 def _again(subject, explainers, raw, others):
     "Agreement with the maps of other models."
     for title, other in others.items():
+        row = {"question": "again", "measure": f"SSIM with {title}", "better": "low" if "shuffled" in title else "high"}
         for name, explain in explainers.items():
             theirs = maps_of(explain, other.model, subject.x, subject.target)
             table = agreement(raw[name], theirs, subject.patients, subject.x.shape[-1])
-            (value,), boot = patient_means(table.ssim.to_numpy()[None], subject.patients)
-            better = "low" if "shuffled" in title else "high"
-            yield _plain("again", f"SSIM with {title}", better, name, value, *limits(boot), subject)
+            yield _plain(subject, name=name, **row, **_interval(table.ssim, subject.patients))
 
 # %% ../../nbs/explain/trust.ipynb #82322403
 def _steady(subject, explainers):
@@ -234,25 +240,26 @@ def _steady(subject, explainers):
 
     for name, explain in (explainers | {"blurred edges": edges}).items():
         table = stability(model, subject.x, subject.target, subject.patients, explain, card["mean"], card["std"])
-        of = change_correlation(table)
-        row = _plain("steady", "correlation of changes", "high", name, *of.values(), subject)
+        value, low, high = change_correlation(table).values()
+        row = {"question": "steady", "measure": "correlation of changes", "better": "high", "name": name}
+        row = _plain(subject, **row, value=value, low=low, high=high)
         yield row | {"control": name == "blurred edges"}
 
 # %% ../../nbs/explain/trust.ipynb #bb62a62c
-COMPARED = ("gradcam", "gradcam++", "layercam", "eigencam", "ablationcam")  # unless others are named
+COMPARED = ("gradcam", "gradcam++", "layercam", "eigencam", "ablationcam")  # the methods compared by default
 
 # %% ../../nbs/explain/trust.ipynb #588eeabf
 def trust(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Images it was not trained on, such as the test rows; with masks or boxes, or without
     methods: list[str] = COMPARED,  # Keys of `METHODS`
-    n_images: int = 40,  # At most so many diseased images are drawn
+    n_images: int = 40,  # Number of diseased images to draw, at most
     others: dict[str, Bundle] | None = None,  # Name to model: another seed, another backbone, shuffled labels
     found_only: bool = False,  # Leave out images whose disease the model missed
     layer: int | None = None,  # Block of the body that is mapped; None: the deepest with enough cells
-    seed: int = 0,  # Of all draws
+    seed: int = 0,  # Random seed of all draws
 ) -> pd.DataFrame:  # question, measure, better, map, control, value, low, high, lead…, verdict, images, patients
-    """Six questions to the maps of a model, with 95 % intervals over patients.
+    """Six questions about the maps of a model, with 95 % intervals over patients.
 
     Raises `InputError` for unknown methods and layers, models of other classes, and too few images."""
     for name in set(methods) - set(METHODS):
@@ -287,8 +294,8 @@ def localisation(
     method: str = "gradcam",  # A key of `METHODS`
 ) -> (
     pd.DataFrame | None
-):  # The rows of `trust` for hit rate and energy inside; None if no lesion of two patients is known
-    "Is the map where the disease is? Of all images whose lesions are known."
+):  # The rows of `trust` for hit rate and energy inside; None unless lesions of two patients are known
+    "Is the map where the disease is? For all images whose lesions are known."
     known = has_truth(manifest)
     if manifest[known & (manifest.label != "NORMAL")].patient.nunique() < 2:
         return None
@@ -306,7 +313,7 @@ def _controls(subject, cells, seed):
 def trust_table(
     table: pd.DataFrame,  # As `trust` gives it
 ) -> pd.DataFrame:  # A row for each map, methods first; a column for each measure: value, interval and verdict as text
-    "The figures of every map side by side."
+    "All measures of all maps, side by side."
     text = [
         with_limits(r.value, r.low, r.high) + (f" {r.verdict}" if isinstance(r.verdict, str) else "")
         for r in table.itertuples()

@@ -207,7 +207,9 @@ def load_bundle(
 def predict_each(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Images, with `path`, `patient`, `split` and the label of the model's task
-    changes: list[Callable | None],  # Applied to the images first, (B, 3, H, W) in [0, 1] to the same; None: no change
+    changes: list[
+        Callable | None
+    ],  # Each takes images (B, 3, H, W) in [0, 1] and their rows, and returns images; None: no change
 ) -> list[
     pd.DataFrame
 ]:  # For each change: `path`, `patient`, `split`, `label`, `p_CLASS`, and uncalibrated `raw_CLASS`
@@ -218,13 +220,15 @@ def predict_each(
     device = next(model.parameters()).device
     mean, std = (torch.tensor(card[name], device=device)[:, None, None] for name in ("mean", "std"))
     loader = make_loader(manifest.path, card["size"], card["resize"])
-    jobs = ((x.as_subclass(torch.Tensor).to(device), change) for (x,) in loader for change in changes)
+    parts = [manifest.iloc[i : i + loader.bs] for i in range(0, len(manifest), loader.bs)]
+    batches = ((x.as_subclass(torch.Tensor).to(device), rows) for (x,), rows in zip(loader, parts, strict=True))
+    jobs = ((x, rows, change) for x, rows in batches for change in changes)
     bar, outputs = progress_bar(jobs, total=len(loader) * len(changes), leave=False), []
     start, done = time.monotonic(), 0
     with torch.inference_mode():
-        for x, change in bar:
+        for x, rows, change in bar:
             if change:
-                x = (change((x * std + mean).clamp(0, 1)) - mean) / std
+                x = (change((x * std + mean).clamp(0, 1), rows) - mean) / std
             outputs.append(model(x.contiguous(memory_format=torch.channels_last)).softmax(1).cpu())
             done += len(x)
             bar.comment = f"{done / (time.monotonic() - start):.0f} images per second"
@@ -241,7 +245,7 @@ def predict_each(
 def predict(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Images, with `path`, `patient`, `split` and the label of the model's task
-    change: Callable | None = None,  # Applied to the images first, (B, 3, H, W) in [0, 1] to the same
+    change: Callable | None = None,  # Takes images (B, 3, H, W) in [0, 1] and their rows, and returns images
 ) -> pd.DataFrame:  # `path`, `patient`, `split`, `label`, `p_CLASS` and, before calibration, `raw_CLASS`; same index
     "Calibrated class probabilities for each image, with a progress bar."
     return predict_each(bundle, manifest, [change])[0]

@@ -6,7 +6,6 @@
 __all__ = ['PERTURBATIONS', 'PLAUSIBLE', 'perturb', 'predict_perturbed', 'robustness', 'plot_robustness']
 
 # %% ../../nbs/model/perturb.ipynb #5aa44f81
-from functools import partial
 from itertools import product
 
 import pandas as pd
@@ -122,7 +121,8 @@ def predict_perturbed(
     changes = list(product(kinds, strengths))
     for change in changes:
         _check(*change)
-    tables = predict_each(bundle, manifest, [partial(perturb, kind=kind, strength=n) for kind, n in changes])
+    perturbations = [lambda x, rows, kind=kind, n=n: perturb(x, kind, n) for kind, n in changes]
+    tables = predict_each(bundle, manifest, perturbations)
     named = zip(tables, changes, strict=True)
     return pd.concat([t.assign(perturbation=kind, strength=n) for t, (kind, n) in named], ignore_index=True)
 
