@@ -1,4 +1,4 @@
-"""All benchmarks in one run: ratios with their spread, into results/bench.csv; what `make bench` runs."""
+"""All benchmarks in one run, as `make bench` runs them; writes ratios with their spread to results/bench.csv."""
 
 import os
 import platform
@@ -23,11 +23,11 @@ BENCHMARKS = (decoding, training, features, predict, gradcam, bootstrap, audit)
 
 
 def processor() -> str:
-    "Its model, as the system names it."
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    "The processor's model, as the system names it."
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
 
 
 def machine() -> dict:
@@ -45,9 +45,9 @@ def main():
     data = f" DATA={Path(args.data).resolve().name}" if args.data else ""
     with data_folder(args.data) as folder:
         for benchmark in BENCHMARKS:
-            found = run(benchmark.measure, folder, args.rounds)
-            printed(found)
-            rows += found
+            measured = run(benchmark.measure, folder, args.rounds)
+            printed(measured)
+            rows += measured
     table = pd.DataFrame(rows).assign(**machine(), command=f"make bench{data}")
     with whole_file(TABLE) as part:
         table.to_csv(part, index=False, float_format="%.4g")

@@ -1,6 +1,6 @@
 """The audit of 1x, 4x and 16x as many files: its time and its memory per file, which should not grow.
 
-Each audit is run in a process of its own, whose memory is what Linux counts; elsewhere there are no rows for it.
+Each audit runs in its own process, whose memory Linux counts; other systems get no rows for memory.
 """
 
 import json
@@ -17,12 +17,12 @@ from xai_pneumonia.sources.audit import write_audit
 from xai_pneumonia.sources.images import read_image
 from xai_pneumonia.sources.readers import read_data
 
-IMAGES, STEPS = 400, {"1x": 16, "4x": 4, "16x": 1}  # of sixteen times IMAGES files, one in so many is audited
+IMAGES, STEPS = 400, {"1x": 16, "4x": 4, "16x": 1}  # of 16 x IMAGES files, one in this many is audited
 STATUS = Path("/proc/self/status")
 
 
 def pictures(image: Image.Image) -> list[Image.Image]:
-    "Sixteen, none like another: a small one and its negative, turned and mirrored in all ways."
+    "Sixteen different pictures: a small one and its negative, turned and mirrored in every way."
     image.thumbnail((256, 256))
     both = image, ImageOps.invert(image)
     return [*both, *(picture.transpose(how) for picture in both for how in Image.Transpose)]
@@ -37,25 +37,25 @@ def copied(data: Path, folder: Path):
 
 
 def memory(name: str) -> int | None:
-    "KiB of this process: VmRSS now, VmHWM at most so far."
+    "Memory of this process in KiB: VmRSS now, VmHWM at its peak."
     if STATUS.exists():
         return next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith(name))
 
 
 def cost(folder: str, step: int) -> dict:
-    "Milliseconds and KiB a file of the audit of one in `step` files."
+    "Milliseconds and KiB per file to audit one in `step` files."
     manifest = read_data(folder)
 
     def work(rows):
         with tempfile.TemporaryDirectory() as out:
             write_audit(folder, rows, out)
 
-    work(manifest.iloc[:: len(manifest) // 8])  # imports what it needs
+    work(manifest.iloc[:: len(manifest) // 8])  # imports everything it needs
     rows = manifest.sample(frac=1 / step, random_state=0)
     before, start = memory("VmRSS"), time.perf_counter()
     work(rows)
-    found = {"ms per file": 1000 * (time.perf_counter() - start) / len(rows)}
-    return found | ({"KiB per file": (memory("VmHWM") - before) / len(rows)} if before else {})
+    figures = {"ms per file": 1000 * (time.perf_counter() - start) / len(rows)}
+    return figures | ({"KiB per file": (memory("VmHWM") - before) / len(rows)} if before else {})
 
 
 def in_process(folder: str, step: int) -> dict:
@@ -69,12 +69,12 @@ def in_process(folder: str, step: int) -> dict:
 def measure(data: Path, rounds: int) -> list[dict]:
     with tempfile.TemporaryDirectory() as d:
         copied(data, Path(d))
-        found = [{way: in_process(d, step) for way, step in STEPS.items()} for _ in range(rounds)]
+        runs = [{way: in_process(d, step) for way, step in STEPS.items()} for _ in range(rounds)]
     return [
         row
         for unit, benchmark in (("ms per file", "audit, time"), ("KiB per file", "audit, memory"))
-        if unit in found[0]["1x"]
-        for row in compared(benchmark, unit, {way: [each[way][unit] for each in found] for way in STEPS}, {})
+        if unit in runs[0]["1x"]
+        for row in compared(benchmark, unit, {way: [each[way][unit] for each in runs] for way in STEPS}, {})
     ]
 
 

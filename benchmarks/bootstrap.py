@@ -1,6 +1,6 @@
-"""The bootstrap of xai_pneumonia.evaluate beside a loop over scikit-learn: the same resamples, metrics and results.
+"""The bootstrap of xai_pneumonia.stats.metrics beside a loop over scikit-learn: the same resamples, metrics and results.
 
-The predictions are simulated, as many as the test folder of Kermany et al. has images; no data is read.
+The predictions are simulated, one for each image in the test folder of Kermany et al.; no data is read.
 """
 
 from pathlib import Path
@@ -36,23 +36,25 @@ def calibration_error(y: np.ndarray, score: np.ndarray, w: np.ndarray) -> float:
 def loop(preds: pd.DataFrame, threshold: float, n_boot: int, seed: int) -> np.ndarray:
     "The same replicates, one resample and one scikit-learn call at a time."
     y, score = is_pneumonia(preds), pneumonia_score(preds)
-    called = score >= threshold
-    of_decisions = [
-        lambda w: sk.accuracy_score(y, called, sample_weight=w),
-        lambda w: sk.recall_score(y, called, sample_weight=w),
-        lambda w: sk.recall_score(~y, ~called, sample_weight=w),
-        lambda w: sk.precision_score(y, called, sample_weight=w),
-        lambda w: sk.precision_score(~y, ~called, sample_weight=w),
-        lambda w: sk.balanced_accuracy_score(y, called, sample_weight=w),
-        lambda w: sk.f1_score(y, called, sample_weight=w),
-        lambda w: sk.matthews_corrcoef(y, called, sample_weight=w),
+    positive = score >= threshold
+    decision_metrics = [
+        lambda w: sk.accuracy_score(y, positive, sample_weight=w),
+        lambda w: sk.recall_score(y, positive, sample_weight=w),
+        lambda w: sk.recall_score(~y, ~positive, sample_weight=w),
+        lambda w: sk.precision_score(y, positive, sample_weight=w),
+        lambda w: sk.precision_score(~y, ~positive, sample_weight=w),
+        lambda w: sk.balanced_accuracy_score(y, positive, sample_weight=w),
+        lambda w: sk.f1_score(y, positive, sample_weight=w),
+        lambda w: sk.matthews_corrcoef(y, positive, sample_weight=w),
     ]
-    of_scores = [sk.roc_auc_score, sk.average_precision_score, sk.brier_score_loss, sk.log_loss]
+    score_metrics = [sk.roc_auc_score, sk.average_precision_score, sk.brier_score_loss, sk.log_loss]
     code, unique = pd.factorize(preds["patient"])
     n, rng, rows = len(unique), np.random.default_rng(seed), []
     for _ in range(n_boot):
         w = rng.multinomial(n, np.full(n, 1 / n))[code]
-        row = [metric(w) for metric in of_decisions] + [metric(y, score, sample_weight=w) for metric in of_scores]
+        row = [metric(w) for metric in decision_metrics] + [
+            metric(y, score, sample_weight=w) for metric in score_metrics
+        ]
         rows.append([*row, calibration_error(y, score, w)])
     return np.array(rows)
 

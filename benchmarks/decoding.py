@@ -1,4 +1,4 @@
-"""Reading the square of an X-ray from the cache beside decoding the X-ray at full size; and filling the cache."""
+"""Reading an X-ray's square from the cache beside decoding the X-ray at full size; and filling the cache."""
 
 import itertools
 import os
@@ -16,7 +16,7 @@ IMAGES, SIZE = 64, 224
 
 
 def by_pillow(path: Path) -> Image.Image:
-    "What Pillow alone needs."
+    "The same with Pillow alone."
     with Image.open(path) as image:
         return image.convert("L").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
 
@@ -27,9 +27,9 @@ def fill(paths: list[Path], cache: Path, processes: int | None) -> list[Path]:
 
 
 def pixels(result: list, reference: list[Image.Image]) -> str:
-    "Are they the same? The result may be files."
-    shown = (read_image(r) if isinstance(r, Path) else r for r in result)
-    same = all(np.array_equal(a, b) for a, b in zip(shown, reference, strict=True))
+    "Whether the pixels are the same; the result may be files."
+    images = (read_image(r) if isinstance(r, Path) else r for r in result)
+    same = all(np.array_equal(a, b) for a, b in zip(images, reference, strict=True))
     return "same pixels" if same else "OTHER PIXELS"
 
 

@@ -1,5 +1,5 @@
-"""A frozen backbone and a head that learns: a plain PyTorch loop beside the cached features of `fit`. The backbone is drawn
-at random. The longer the training, the greater the ratio.
+"""Training a head on a frozen backbone: a plain PyTorch loop beside the cached features of `fit`. The backbone has random
+weights. The longer the training, the larger the ratio.
 """
 
 import tempfile
@@ -23,8 +23,8 @@ from xai_pneumonia.train import fit
 BACKBONE, TRAIN, VALID, EPOCHS = "mobilenet_v2", 64, 16, 10
 
 
-def drawn(table: pd.DataFrame, file: Path) -> str:
-    "A state-dict file of a backbone."
+def random_backbone(table: pd.DataFrame, file: Path) -> str:
+    "Write the state dict of a backbone with random weights."
     seed_everything(0)
     ((x,),) = make_loader(table.path.head(16), batch_size=16)
     torch.save(settled(get_model(BACKBONE), x.as_subclass(torch.Tensor)).state_dict(), file)
@@ -32,7 +32,7 @@ def drawn(table: pd.DataFrame, file: Path) -> str:
 
 
 def by_pytorch(table: pd.DataFrame, recipe: Recipe) -> list[float]:
-    "Validation loss after each epoch of a loop as one writes it: the whole network in every step."
+    "Validation loss after each epoch of an ordinary loop, with the whole network in every step."
     seed_everything(recipe.seed)
     dls = make_dls(table, resize=recipe.resize, rotate=0, zoom=1, lighting=0)
     model = make_model(load_backbone(BACKBONE, recipe.weights)[0], "linear", "logit", recipe.size, 2)
@@ -66,7 +66,7 @@ def measure(data: Path, rounds: int) -> list[dict]:
     table = balanced_subset(split_patients(read_data(data), 0.2), TRAIN, VALID, None)
     table = table[table.split != "test"]
     with tempfile.TemporaryDirectory() as d:
-        weights = drawn(table, Path(d) / "drawn.pth")
+        weights = random_backbone(table, Path(d) / "random.pth")
         changes = {
             "backbone": BACKBONE,
             "weights": weights,

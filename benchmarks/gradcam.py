@@ -1,5 +1,5 @@
-"""Prediction with a Grad-CAM map beside the prediction alone, and beside pytorch-grad-cam and torchcam, each used as its
-README says. The networks are drawn at random.
+"""Prediction with a Grad-CAM map beside the prediction alone, and beside pytorch-grad-cam and torchcam, each used as in
+its README. The networks have random weights.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from xai_pneumonia.model.backbones import make_model
 from xai_pneumonia.sources.images import make_loader
 
 IMAGES, SIZE = 16, 224
-NETWORKS = {"resnet18": "fastai", "densenet121": "fastai", "mobilenet_v2": "linear"}  # with the head
+NETWORKS = {"resnet18": "fastai", "densenet121": "fastai", "mobilenet_v2": "linear"}  # backbone: head
 
 
 def ours(model, x) -> np.ndarray:

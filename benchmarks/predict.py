@@ -1,5 +1,5 @@
-"""`predict_files` beside fastai's `learn.predict` and `learn.get_preds`, with maps, and its back ends. The model is drawn
-at random. Each way reads the files anew; starting its processes is part of its time.
+"""`predict_files` beside fastai's `learn.predict` and `learn.get_preds`, with maps, and its back ends. The model has
+random weights. Each way reads the files again; starting its processes is part of its time.
 """
 
 import tempfile
@@ -25,11 +25,11 @@ from xai_pneumonia.model.recipes import RECIPES
 from xai_pneumonia.sources.images import make_loader
 from xai_pneumonia.sources.inputs import find_inputs
 
-IMAGES, LOOP = 64, 16  # `learn.predict` is asked about so many files only
+IMAGES, LOOP = 64, 16  # `learn.predict` gets only the first LOOP files
 
 
-def drawn(files: list[Path], folder: Path) -> Bundle:
-    "A model drawn at random, saved and loaded as a trained one is."
+def random_bundle(files: list[Path], folder: Path) -> Bundle:
+    "A model with random weights, saved and loaded like a trained one."
     torch.manual_seed(0)
     recipe = RECIPES["default"]
     model = make_model(get_model(recipe.backbone), recipe.head, recipe.output, recipe.size, 2)
@@ -41,7 +41,7 @@ def drawn(files: list[Path], folder: Path) -> Bundle:
 
 
 def learner(bundle: Bundle, files: list[Path]) -> Learner:
-    "The same model as a fastai user has it."
+    "The same model as a fastai user would have it."
     labels = [bundle.classes[i % len(bundle.classes)] for i in range(len(files))]
     options = {"item_tfms": Resize(bundle.card["size"], bundle.card["resize"]), "bs": 32, "valid_pct": 0.5}
     dls = ImageDataLoaders.from_lists(".", files, labels, batch_tfms=Normalize.from_stats(*imagenet_stats), **options)
@@ -63,7 +63,7 @@ def by_library(bundle: Bundle, files: list[Path], maps: bool = False, backend: s
 
 
 def bf16(bundle: Bundle) -> Callable:
-    "A back end that is not offered."
+    "A back end that the library does not offer."
 
     def probabilities(squares):
         x = bundle.normalised(squares)
@@ -80,7 +80,7 @@ def difference(result: np.ndarray, reference: np.ndarray) -> str:
 def measure(data: Path, rounds: int) -> list[dict]:
     files = find_inputs(some(data, IMAGES).path)  # in the order of `predict_files`
     with tempfile.TemporaryDirectory() as d:
-        bundle = drawn(files, Path(d))
+        bundle = random_bundle(files, Path(d))
     n, few, learn = len(files), files[:LOOP], learner(bundle, files)
     ways = {
         "predict_files": (n, lambda: by_library(bundle, files)),

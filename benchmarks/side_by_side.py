@@ -1,7 +1,7 @@
-"""Several ways of doing the same thing, timed in turns; and what all benchmarks share.
+"""Several ways of doing the same task, timed in turns; and what all benchmarks share.
 
-Seconds depend on the machine and on what else it does. Here one way is compared with another in the same round, so that
-a busy minute slows down both, and the spread of the ratio over the rounds says how far it can be trusted.
+Seconds depend on the machine and on what else it is doing. Here each way is compared with another in the same round, so
+that a busy minute slows down both, and the spread of the ratio over the rounds says how far it can be trusted.
 """
 
 import argparse
@@ -26,43 +26,43 @@ from xai_pneumonia.sources.readers import read_data
 WIDTH, HEIGHT = 1400, 1100  # about as large as the X-rays of Kermany et al.
 
 
-def compared(benchmark: str, unit: str, found: dict[str, list[float]], notes: dict[str, str]) -> list[dict]:
-    "A row for each way; `found` has a value for each round, and its first way is the reference."
-    reference = next(iter(found))
+def compared(benchmark: str, unit: str, measured: dict[str, list[float]], notes: dict[str, str]) -> list[dict]:
+    "A row for each way; `measured` has a value for each round, and its first way is the reference."
+    reference = next(iter(measured))
     rows = []
-    for way, values in found.items():
-        ratios = [value / base for value, base in zip(values, found[reference], strict=True)]
+    for way, values in measured.items():
+        ratios = [value / base for value, base in zip(values, measured[reference], strict=True)]
         spread = {"ratio": statistics.median(ratios), "ratio_low": min(ratios), "ratio_high": max(ratios)}
-        named = {"benchmark": benchmark, "way": way, "reference": reference}
-        measured = {"value": statistics.median(values), "unit": unit, "rounds": len(values)}
-        rows.append(named | spread | measured | {"note": notes.get(way, "")})
+        names = {"benchmark": benchmark, "way": way, "reference": reference}
+        typical = {"value": statistics.median(values), "unit": unit, "rounds": len(values)}
+        rows.append(names | spread | typical | {"note": notes.get(way, "")})
     return rows
 
 
 def side_by_side(
     benchmark: str,
-    item: str,  # What the ways are given
-    ways: dict[str, tuple[int, Callable]],  # Name: how many items, and what does the work. The first is the reference
+    item: str,  # What is counted, such as image
+    ways: dict[str, tuple[int, Callable]],  # Name: number of items, and the work. The first is the reference
     rounds: int,
-    note: Callable | None = None,  # What is said of a way, from its result and that of the reference
+    note: Callable | None = None,  # Note on a way, from its result and the reference's
 ) -> list[dict]:
     "Rows with the time of each way, as a multiple of the reference's in the same round."
     results = {way: work() for way, (_, work) in ways.items()}  # which also warms up
     reference, *others = ways
     notes = {way: note(results[way], results[reference]) for way in others} if note else {}
-    took = {way: [] for way in ways}
+    times = {way: [] for way in ways}
     for _ in range(rounds):
         for way, (items, work) in ways.items():
             start = time.perf_counter()
             work()
-            took[way].append(1000 * (time.perf_counter() - start) / items)
-    return compared(benchmark, f"ms per {item}", took, notes)
+            times[way].append(1000 * (time.perf_counter() - start) / items)
+    return compared(benchmark, f"ms per {item}", times, notes)
 
 
 @contextmanager
 def data_folder(data: str | None) -> Iterator[Path]:
-    "What `read_data` takes: the given data, or phantoms enlarged to WIDTH x HEIGHT. The cache is empty, and goes after."
-    source = Path(data).resolve() if data else phantom_folder()  # fastai takes relative paths for absolute ones
+    "The given data, or phantoms enlarged to WIDTH x HEIGHT; the cache is empty at first, and removed afterwards."
+    source = Path(data).resolve() if data else phantom_folder()  # fastai treats relative paths as absolute
     with tempfile.TemporaryDirectory() as d, mock.patch.dict(os.environ, {"XDG_CACHE_HOME": f"{d}/cache"}):
         if not data:
             for path in read_data(source).path:
@@ -73,14 +73,14 @@ def data_folder(data: str | None) -> Iterator[Path]:
 
 
 def some(data: Path, n: int) -> pd.DataFrame:
-    "Every so-many-th row of the manifest, `n` of them where there are as many."
+    "`n` evenly spaced rows of the manifest, or all rows if there are fewer."
     manifest = read_data(data)
     return manifest.iloc[:: max(len(manifest) // n, 1)].head(n).reset_index(drop=True)
 
 
 @torch.no_grad()
 def settled(model: nn.Module, x: torch.Tensor) -> nn.Module:
-    "A network drawn at random, its BatchNorm statistics those of a batch: its activations neither vanish nor explode."
+    "A random network with the BatchNorm statistics of a batch, so that its activations neither vanish nor explode."
     for layer in model.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.momentum = None  # the mean over all batches so far, of which there is one
@@ -89,9 +89,9 @@ def settled(model: nn.Module, x: torch.Tensor) -> nn.Module:
 
 
 def arguments(description: str) -> argparse.Namespace:
-    "DATA and --rounds."
+    "Parse DATA and --rounds."
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", help="what xai_pneumonia.sources.readers.read_data takes; default: phantoms")
+    parser.add_argument("data", nargs="?", help="a data folder or CSV; default: phantoms")
     parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()
 
@@ -109,7 +109,7 @@ def printed(rows: list[dict]):
 
 
 def main(description: str, measure: Callable):
-    "One benchmark by itself."
+    "Run one benchmark on its own."
     args = arguments(description)
     with data_folder(args.data) as data:
         printed(run(measure, data, args.rounds))

@@ -1,5 +1,5 @@
-"""An epoch of training from files: a plain PyTorch loop, a plain fastai script, and this library. All networks are drawn
-at random, all ways use the same number of loader processes, and validation is left out.
+"""An epoch of training from files: a plain PyTorch loop, a plain fastai script, and this library. All networks have
+random weights, all ways use the same number of loader processes, and validation is left out.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ class XRays(Dataset):
 
 
 def by_pytorch(table: pd.DataFrame) -> Callable:
-    "A loop as one writes it."
+    "An ordinary loop."
     loader = DataLoader(XRays(table), BATCH, shuffle=True, drop_last=True, num_workers=LOADERS)
     model = torchvision.models.mobilenet_v2(num_classes=2)
     optimizer = torch.optim.Adam(model.parameters(), RATE)
@@ -71,8 +71,8 @@ class NoValidation(Callback):
         raise CancelValidException
 
 
-def epoch_of(learn: Learner) -> Callable:
-    "What trains this learner for an epoch."
+def one_epoch(learn: Learner) -> Callable:
+    "A function that trains this learner for one epoch."
     learn.add_cb(NoValidation())
 
     def epoch():
@@ -83,7 +83,7 @@ def epoch_of(learn: Learner) -> Callable:
 
 
 def by_fastai(table: pd.DataFrame) -> Callable:
-    "A script as fastai's tutorials have it."
+    "A script like those in fastai's tutorials."
     dls = ImageDataLoaders.from_df(
         table.assign(is_valid=table.split == "valid"),
         path="/",
@@ -96,7 +96,7 @@ def by_fastai(table: pd.DataFrame) -> Callable:
         num_workers=LOADERS,
     )
     learn = vision_learner(dls, torchvision.models.mobilenet_v2, pretrained=False)
-    return epoch_of(learn)
+    return one_epoch(learn)
 
 
 def by_library(table: pd.DataFrame, precision: str) -> Callable:
@@ -106,12 +106,12 @@ def by_library(table: pd.DataFrame, precision: str) -> Callable:
     dls = make_dls(table, batch_size=BATCH, rotate=recipe.rotate, zoom=recipe.zoom, lighting=recipe.lighting)
     for dl in dls.loaders:
         dl.fake_l.num_workers = LOADERS
-    return epoch_of(make_learner(dls, recipe)[0])
+    return one_epoch(make_learner(dls, recipe)[0])
 
 
 def measure(data: Path, rounds: int) -> list[dict]:
     torch.manual_seed(0)
-    torch.set_flush_denormal(True)  # networks drawn at random have tiny gradients
+    torch.set_flush_denormal(True)  # random networks have tiny gradients
     table = some(data, IMAGES)
     table = pd.concat([table.assign(split="train"), table.head(2).assign(split="valid")], ignore_index=True)
     train = table[table.split == "train"]
