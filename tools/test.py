@@ -117,16 +117,24 @@ def links():
     assert not broken, f"fix {', '.join(broken)}"
 
 
+def definitions(source):
+    "The functions and classes that a cell defines at its top level."
+    code = "\n".join(line for line in source.splitlines() if not line.startswith(("%", "!")))
+    return [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+
 def readable():
-    "No cell has more than 40 lines, and no notebook more than 1.5 MB."
-    long = [
-        f"{path.stem}: {s.splitlines()[0]}"
-        for path, sources in cells("code")
-        for s in sources
-        if len(s.splitlines()) > 40
-    ]
-    long += [path.stem for path, _ in cells("code") if path.stat().st_size > 1.5e6]
-    assert not long, f"split {', '.join(long)}"
+    "An exported cell has one definition, no function body has more than 40 lines, no notebook more than 1.5 MB."
+    unreadable = []
+    for path, sources in cells("code"):
+        for source in sources:
+            nodes = definitions(source)
+            if source.startswith("#| export") and len(nodes) > 1:
+                unreadable.append(f"{path.stem}: {nodes[0].name} and {nodes[1].name} share a cell")
+            bodies = [(n.name, n.end_lineno - n.body[0].lineno) for n in nodes if isinstance(n, ast.FunctionDef)]
+            unreadable += [f"{path.stem}: {name} has {lines} lines" for name, lines in bodies if lines > 40]
+        unreadable += [f"{path.stem}: larger than 1.5 MB"] * (path.stat().st_size > 1.5e6)
+    assert not unreadable, f"split {'; '.join(unreadable)}"
 
 
 def documented():
