@@ -35,7 +35,7 @@ setup(
         *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
     ],
     packages=find_packages(include=["xai_pneumonia", "xai_pneumonia.*"]),
-    package_data={cfg["lib_path"]: ["py.typed"], "": ["*.css", "*.html", "*.md", "*.txt"]},  # "": of every package
+    package_data={"": ["*.css", "*.html", "*.md", "*.txt"]},  # "": of every package
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={k.removesuffix("_requirements"): v.split() for k, v in cfg.items() if k.endswith("_requirements")},

@@ -125,12 +125,12 @@ def read_card(file: Path):
 
     from xai_pneumonia.model.bundle import Bundle, load_card
     from xai_pneumonia.stats.calibrate import calibrate
-    from xai_pneumonia.predict import decide
+    from xai_pneumonia.predict import decision_table
 
     bundle = Bundle(torch.nn.Linear(1, 1), load_card(file.parent))
     share = 1 / len(bundle.classes)
     preds = pd.DataFrame({f"p_{c}": [share] for c in bundle.classes})
-    decide(bundle, calibrate(preds, bundle.calibration))
+    decision_table(bundle, calibrate(preds, bundle.calibration))
     bundle.normalised(torch.zeros(1, 4, 4, dtype=torch.uint8))
 
 

@@ -36,7 +36,7 @@ from xai_pneumonia.run import prepare
 from xai_pneumonia.sources.images import lung_region, read_image, to_square
 from xai_pneumonia.sources.phantom import phantom_folder
 from xai_pneumonia.sources.readers import read_csv, read_kermany
-from xai_pneumonia.train import fit
+from xai_pneumonia.train import fit_recipe
 
 TABLE = Path(__file__).parent.parent / "results" / "localising.csv"
 SEEDS = (1, 2, 3)
@@ -157,7 +157,7 @@ def trained(variant, recipe, data, out):
             manifest = prepare(data, recipe)
             penalties = [OnMaps(*variant.penalty)] if variant.penalty else []
             unfinished = out.with_name(f"{out.name}.checkpoint.pt")
-            learn, history, origin = fit(manifest, recipe, unfinished, cbs=penalties)
+            learn, history, origin = fit_recipe(manifest, recipe, unfinished, cbs=penalties)
             bundle = make_bundle(learn.model, recipe, origin, {"seconds": history.seconds.sum()})
             valid = manifest[manifest.split == "valid"]
             known = pd.concat([predict(bundle, valid), predict_perturbed(bundle, valid)])

@@ -155,7 +155,7 @@ def run(data, out, task, weights, recipe, changes, **options):
 @_training
 def train(data, out, task, weights, recipe, changes, **options):
     "The first half of `run`: audit, split, train. `report` makes the rest."
-    from xai_pneumonia.run import train as train_only
+    from xai_pneumonia.run import train_only
 
     folder, _ = train_only(data, out, recipe, **options, **_changes(task, weights, changes))
     click.echo(f"run folder: {folder}")

@@ -18,6 +18,7 @@ from .core import in_threads
 from .data import finest_class
 from .sources.images import read_image, ring_mask, to_square
 from .stats.predictions import SPLITS
+from .style import new_figure
 
 # %% ../nbs/01_eda.ipynb #b9ee4f67
 STYLES = {  # class: colour and hatching, in every figure
@@ -47,10 +48,7 @@ def class_table(
 # %% ../nbs/01_eda.ipynb #956689d1
 def _axes(width, height, columns=1, rows=1):
     "A figure of `width` x `height` inches for the page, and its axes, always as an array."
-    import matplotlib.pyplot as plt
-
-    fig = plt.figure(figsize=(width, height), dpi=80, layout="constrained")
-    plt.close(fig)  # a notebook would show an open figure a second time
+    fig = new_figure(width, height)
     return fig, fig.subplots(rows, columns, squeeze=False)
 
 # %% ../nbs/01_eda.ipynb #3c3e409f

@@ -41,7 +41,7 @@ from .stats.calibrate import plot_reliability, uncalibrated
 from .stats.metrics import binary_metrics
 from .stats.predictions import read_predictions
 from .stats.thresholds import decisions
-from .style import DISCLAIMER, PAGE_STYLE, with_limits
+from .style import DISCLAIMER, PAGE_STYLE, new_figure, with_limits
 from .train import plot_history
 
 # %% ../nbs/06_report.ipynb #2dc62b70
@@ -177,7 +177,8 @@ def plot_decided(
     "Images drawn from the right decisions and from the wrong ones, each with its label and decision."
     decided = decisions(predictions, threshold)
     right = (decided == predictions.label).to_numpy()
-    fig, axes = plt.subplots(2, n, figsize=(1.7 * n, 4.6), dpi=70, layout="constrained")
+    fig = new_figure(1.7 * n, 4.6, dpi=70)
+    axes = fig.subplots(2, n)
     for row, chosen, name in zip(axes, (right, ~right), ("right", "wrong"), strict=True):
         part = predictions.assign(decided=decided)[chosen]
         for ax in row:

@@ -20,12 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import LABELS, SUBTYPES, InputError, cache_folder, sha256, whole_file
-from ..core import whole_folder
+from ..core import LABELS, SUBTYPES, InputError, cache_folder, sha256, whole_file, whole_folder
 from .download import unpack
 from .files import among_masks, endings, list_files, may_be_image, plain
-from .tables import TABLE_SUFFIXES, add_headers, is_table, kind_of, locate, merge_rows
-from .tables import _gather_boxes, name_columns, read_table, translate
+from .tables import TABLE_SUFFIXES, _gather_boxes, add_headers, is_table, kind_of, locate
+from .tables import merge_rows, name_columns, read_table, translate
 from ..style import KERMANY_CREDIT, SYNTHETIC_NOTE
 
 # %% ../../nbs/sources/readers.ipynb #73b124cd
