@@ -230,7 +230,7 @@ def compare(runs, split, out):
 @click.argument("run")
 @click.argument("data", required=False)
 def robustness(run, data):
-    """Test images of RUN rotated, cropped, blurred, inverted …, at five strengths: AUROC and decisions.
+    """Rotate, crop, blur, invert … the test images of RUN at five strengths: AUROC and decisions.
 
     DATA is the data folder the run was made from (chosen as for `run`). Some minutes on a few hundred images.
     """
@@ -284,7 +284,7 @@ def trust(run, data, methods, beside, **options):
 @click.option("--name", help="What to call it in the report.  [default: the name of DATA]")
 @_table
 def external(run, data, name, table):
-    """The model of RUN on other labelled images, DATA, with its calibration and threshold as they are.
+    """Apply the model of RUN to other labelled images, DATA, with its calibration and threshold as they are.
 
     DATA is what `run` takes; all of it is used, whatever its folders are called.
     """
@@ -349,7 +349,7 @@ def export(bundle, out):
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; there is no password.")
 @click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
 def app(bundle, host, port):
-    """A page in the browser for the model of BUNDLE: drop X-rays, see probability, interval, map; Ctrl-C ends it.
+    """Open a page in the browser for the model of BUNDLE: drop X-rays, see probability, interval, map; Ctrl-C ends it.
 
     BUNDLE is a run folder, or one with model.safetensors and model.json. Nothing that is dropped is kept. Needs the
     extra: pip install "xai-pneumonia[app]".
@@ -368,7 +368,7 @@ def app(bundle, host, port):
 def audit(data, out, sums, write_sums, table):
     """Count what would make results on DATA wrong or doubtful; exit code 1 if something would.
 
-    DATA as for `run`. Checksums are in the format of sha256sum; with them, files that changed and still open are found.
+    DATA as for `run`. Checksums are in the format of sha256sum; with them, changed files are found even if they still open.
     """
     from xai_pneumonia.sources import audit as a
     from xai_pneumonia.data import find_data

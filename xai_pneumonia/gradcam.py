@@ -49,7 +49,7 @@ class Explanation:
 
     @property
     def maps(self) -> np.ndarray:
-        "(n, size, size) in [0, 1], each scaled by itself."
+        "(n, size, size) in [0, 1], each scaled on its own."
         return scale_maps(self.raw, self.images.shape[1])
 
     @property
@@ -61,7 +61,7 @@ class Explanation:
 # %% ../nbs/04_gradcam.ipynb #20ca940a
 @dataclass(frozen=True)
 class _Source:
-    "What `explain` needs of a bundle or a learner."
+    "What `explain` needs from a bundle or a learner."
 
     model: torch.nn.Module
     classes: list
@@ -134,7 +134,7 @@ def plot_overlay(
     ax: "Axes",
     mask: np.ndarray | None = None,  # (size, size) bool: outlined solid, where the truth is known
     lungs: np.ndarray | None = None,  # (size, size) bool: outlined dashed
-    opacity: float = 0.65,  # Of the highest value, in [0, 1]
+    opacity: float = 0.65,  # At the highest value, in [0, 1]
 ):
     "Draw a map over its image."
     ax.imshow(image, cmap="gray", vmin=0, vmax=255)
@@ -155,7 +155,7 @@ def _colour_bar(fig, axes, common):
 
 # %% ../nbs/04_gradcam.ipynb #da5cbc2d
 def plot_explanations(
-    explanation: Explanation,  # What to show, all of it
+    explanation: Explanation,  # All its images are shown
     titles: list,  # One for each image
     n_columns: int = 6,  # Images per row, at most
     masks: list | None = None,  # (size, size) bool or None for each image: outlined solid
@@ -192,7 +192,7 @@ def outcomes(
     threshold: float,  # Pneumonia when 1 - p_NORMAL >= threshold
     positive: str | None = None,  # The class that counts as positive; None: any but NORMAL
 ) -> pd.Series:  # One of `OUTCOMES` for each row, same index
-    "What became of each image."
+    "The outcome of each image's decision."
     if positive is None:
         called, ill = pneumonia_score(predictions) >= threshold, is_pneumonia(predictions)
     else:
@@ -293,7 +293,7 @@ def plot_side_by_side(
 
 # %% ../nbs/04_gradcam.ipynb #9fb90021
 def save_evidence(
-    explanation: Explanation,  # What to keep
+    explanation: Explanation,  # All its rows are kept
     folder: str | Path,  # A new folder
 ) -> pd.DataFrame:  # The table that lies there as evidence.csv
     "Write an evidence folder: for each row NUMBER_image.png and NUMBER_overlay.png, evidence.csv, and a caution."

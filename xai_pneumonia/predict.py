@@ -102,7 +102,7 @@ def decision_table(
     bundle: Bundle,  # A trained model; its threshold and its conformal limits decide
     preds: pd.DataFrame,  # Calibrated `p_CLASS`
 ) -> pd.DataFrame:  # `class`, `set` (such as NORMAL|PNEUMONIA, or none), `decision` (a class, or abstain), `reason`
-    "What a model makes of its probabilities. One of an older format, without conformal limits, never abstains."
+    "Class, set and decision from calibrated probabilities. A model of an older format, without conformal limits, never abstains."
     named = pd.Series(decisions(preds, bundle.card["threshold"]), preds.index)
     if "conformal" not in bundle.card:
         return pd.DataFrame({"class": named, "set": None, "decision": named, "reason": None})
@@ -118,7 +118,7 @@ def decision_table(
 
 # %% ../nbs/05_predict.ipynb #7946b732
 def _save_maps(folder: Path, names: list[str], images: np.ndarray, raw: np.ndarray):
-    "Save the overlays. Their rows are written after them: where one is cut short there is no row, and it is made anew."
+    "Save the overlays. Their rows are written after them: where one is cut short there is no row, and it is made again."
     options = {"quality": 90, "subsampling": 0, "comment": f"Class activation map. {DISCLAIMER}"}
     folder.mkdir(parents=True, exist_ok=True)
     for name, overlay in zip(names, overlays(images, scale_maps(raw, images.shape[1])), strict=True):

@@ -244,7 +244,7 @@ def trust_run(
 def external_run(
     folder: str | Path,  # A run folder
     root: str | Path,  # Other data, with labels: what `read_data` takes
-    name: str | None = None,  # What to call it; None: the name of the folder or file
+    name: str | None = None,  # Its name in the report; None: that of the folder or file
     table: dict | None = None,  # How to read a table, see `read_data`
 ) -> pd.DataFrame:  # Predictions, split `external`, with subtype, sex, view and age where known; raises `InputError`
     "Apply a run's model, as it is, to data from elsewhere; leaves external/NAME.csv."

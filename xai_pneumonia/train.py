@@ -124,7 +124,7 @@ def _callbacks(recipe):
 # %% ../nbs/02_train.ipynb #fe884bf4
 def make_learner(
     dls: DataLoaders,  # As `make_dls` gives them
-    recipe: Recipe,  # What it says of model, loss, optimizer and precision is used
+    recipe: Recipe,  # Chooses model, loss, optimizer and precision
 ) -> tuple[Learner, str]:  # The learner, and a line that says where its weights come from
     "A `vision_learner` with three parameter groups: early body, late body, head."
     model, origin = load_backbone(recipe.backbone, recipe.weights)
@@ -149,7 +149,7 @@ def make_learner(
 
 # %% ../nbs/02_train.ipynb #4d099a93
 def _check_training_images(manifest, recipe):
-    "There must be a batch of them, and some of each class."
+    "Require a whole batch of images, and some of each class."
     column, classes = TASKS[recipe.task]
     train = manifest[manifest.split == "train"]
     if len(train) < recipe.batch_size:
@@ -197,7 +197,7 @@ def _worker(learn, recipe, stage):
 # %% ../nbs/02_train.ipynb #5da8d746
 def fit_recipe(
     manifest: pd.DataFrame,  # A manifest with rows in `train` and `valid`
-    recipe: Recipe,  # What to do
+    recipe: Recipe,  # All choices of the training
     checkpoint: str | Path | None = None,  # File to save to after each epoch, and to continue from if it exists
     data: str = "",  # Fingerprint of the images, for the checkpoint
     cbs: list = (),  # More fastai callbacks, for both stages
@@ -206,7 +206,7 @@ def fit_recipe(
 
     Raises `InputError` with fewer training images than one batch (the last, incomplete batch is left out), with a class
     missing, if the loss is not finite before the first epoch has ended (if that happens later, an epoch before it is
-    kept), and for a checkpoint that cannot be written or is of another training.
+    kept), and for a checkpoint that cannot be written or belongs to another training.
     """
     _check_training_images(manifest, recipe)
     seed_everything(recipe.seed)
@@ -269,7 +269,7 @@ def _finish_run(
     folder: Path,  # Gets the files
     root: str | Path,  # The data folder or CSV
     manifest: pd.DataFrame,  # Its manifest, inspected and split
-    recipe: Recipe,  # What was done
+    recipe: Recipe,  # All choices of the training
     bundle: Bundle,  # The trained model
     predictions: pd.DataFrame,  # For validation and test images, uncalibrated
     perturbed: pd.DataFrame,  # For perturbed validation images, uncalibrated: see `predict_perturbed`
@@ -294,7 +294,7 @@ def _fit_or_say(manifest, recipe, file, fingerprint, cbs):
 def train_run(
     root: str | Path,  # The data folder or CSV
     manifest: pd.DataFrame,  # Its manifest, split into train, valid and test; best inspected
-    recipe: Recipe,  # What to do
+    recipe: Recipe,  # All choices of the training
     out: str | Path,  # The run folder to make; must not exist, or be empty
     resume: bool = False,  # Continue from the checkpoint of an earlier call that was interrupted, if there is one
     cbs: list = (),  # More fastai callbacks
@@ -305,7 +305,7 @@ def train_run(
     with alone(out) if is_first() else nullcontext():
         check_new_folder(out)
         if file.exists() and not resume:
-            raise InputError(f"{file} is of an unfinished training; continue it with --resume, or remove it")
+            raise InputError(f"{file} belongs to an unfinished training; continue it with --resume, or remove it")
         if is_first():
             sweep(out)
             sweep(file)
@@ -392,8 +392,8 @@ def _write_ensemble(root, manifest, recipe, runs, folder):
 # %% ../nbs/02_train.ipynb #6d217f55
 def train_folds(
     root: str | Path,  # The data folder or CSV
-    manifest: pd.DataFrame,  # Its manifest; the test set stays, train and validation are dealt anew
-    recipe: Recipe,  # What to do in each fold; its `seed` deals the patients
+    manifest: pd.DataFrame,  # Its manifest; the test set stays, train and validation are split anew
+    recipe: Recipe,  # All choices for each fold; its `seed` assigns the patients
     k: int,  # How many folds, at least 2
     out: str | Path,  # The run folder to make; must not exist, or be empty
     resume: bool = False,  # Continue an earlier call that was interrupted: finished folds are kept
@@ -403,7 +403,7 @@ def train_folds(
     out, manifest = check_new_folder(out), inspected(manifest)
     work = out.with_name(f"{out.name}.folds")
     if work.exists() and not resume:
-        raise InputError(f"{work} is of an unfinished cross-validation; continue it with --resume, or remove it")
+        raise InputError(f"{work} belongs to an unfinished cross-validation; continue it with --resume, or remove it")
     for i, part in enumerate(fold_patients(manifest, k, recipe.seed), start=1):
         print(f"fold {i} of {k}", flush=True)
         if not (work / f"fold{i}").exists():
