@@ -283,7 +283,7 @@ def _finish_run(
 
 # %% ../nbs/02_train.ipynb #1b0c051d
 def _fit_or_say(manifest, recipe, file, fingerprint, cbs):
-    "`fit_recipe`; who interrupts it is told what was kept."
+    "`fit_recipe`; an interruption says what was kept."
     try:
         return fit_recipe(manifest, recipe, file, fingerprint, cbs)
     except KeyboardInterrupt:
