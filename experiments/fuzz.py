@@ -101,7 +101,7 @@ def cards() -> list[bytes]:
 
 def read_picture(file: Path):
     "Everything that reads an image or a header, for training, prediction and the audit."
-    from xai_pneumonia.sources.readers import _header
+    from xai_pneumonia.sources.tables import _header
     from xai_pneumonia.sources.images import is_dicom, read_image, to_square
     from xai_pneumonia.sources.inputs import screen
 

@@ -152,11 +152,16 @@ def _fault(card):
     members = card.get("members", 1)
     if not (32 <= card["size"] <= 4096 and type(members) is int and 1 <= members <= 100):
         return f"size {card['size']}, members {members}"
+    if not isinstance(card.get("trained_on", {}), dict):
+        return f"trained_on {str(card['trained_on'])[:50]}"
     _rehearse(card)
     if card["format"] >= 4 and card.get("card_sha256") != _card_hash(card):
         return "it was changed after it was written"
 
 # %% ../../nbs/model/bundle.ipynb #b523dc5e
+_MAX_CARD = 1 << 24  # bytes: a card has a few thousand
+
+
 def load_card(
     folder: str | Path,  # A run folder, or any folder with model.safetensors and model.json
 ) -> dict:  # Raises `InputError` if it is missing, damaged, changed, or of a later format
@@ -166,6 +171,8 @@ def load_card(
     if not path.is_file():
         raise InputError(f"{folder} has no model.json; give a run folder, or the folder that holds a model's two files")
     try:
+        if path.stat().st_size > _MAX_CARD:
+            raise ValueError(f"more than {_MAX_CARD} bytes")
         card = json.loads(path.read_text(encoding="utf-8"))
         later = card["format"] > BUNDLE_FORMAT
         fault = None if later else _fault(card)
@@ -180,10 +187,26 @@ def load_card(
     return card
 
 # %% ../../nbs/model/bundle.ipynb #7393bd96
+def _member(card):
+    shape = card["head"], card.get("output", "softmax"), card["size"], len(card["classes"])
+    return make_model(load_backbone(card["backbone"], "none")[0], *shape)
+
+
+def _check_size(card, path):
+    "Refuse a card that asks for more network than there are weights, before any of it is built."
+    with torch.device("meta"):  # shapes without memory
+        one = sum(v.numel() * v.element_size() for v in _member(card).state_dict().values())
+    asked, there = one * card.get("members", 1), path.stat().st_size
+    if asked > 1.01 * there:
+        raise InputError(
+            f"{path} does not fit the backbone {card['backbone']} named in model.json: {card.get('members', 1)} of it need "
+            f"{asked} bytes, the file has {there}; copy both files again"
+        )
+
+
 def _empty_model(card):
     "The network that a card describes, without its weights."
-    shape = card["head"], card.get("output", "softmax"), card["size"], len(card["classes"])
-    members = [make_model(load_backbone(card["backbone"], "none")[0], *shape) for _ in range(card.get("members", 1))]
+    members = [_member(card) for _ in range(card.get("members", 1))]
     return members[0] if len(members) == 1 else make_ensemble(members)
 
 
@@ -194,6 +217,7 @@ def load_bundle(
     card, path = load_card(folder), Path(folder) / "model.safetensors"
     if not path.is_file() or sha256(path) != card["sha256"]:
         raise InputError(f"{path} is missing or not the file that model.json describes; copy both files again")
+    _check_size(card, path)
     model = _empty_model(card)
     try:
         model.load_state_dict(load_file(path))
