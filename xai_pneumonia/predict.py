@@ -53,14 +53,17 @@ class _Files(Dataset):
             digest = sha256(self.files[i])
         except (OSError, ValueError):  # there is no such file; `reason` says so
             digest = None
-        return digest, reason, None if image is None else np.array(to_square(image, self.size, self.resize))
+        if image is None:
+            return digest, reason, None, None
+        note = "; ".join(image.info["notes"]) or None
+        return digest, None, note, np.array(to_square(image, self.size, self.resize))
 
 # %% ../nbs/05_predict.ipynb #5ad8d621
 def _collate(rows):
-    "Hashes, reasons, and the squares of those that have one: (B, size, size) uint8."
-    digests, reasons, squares = zip(*rows, strict=True)
+    "Hashes, reasons, notes, and the squares of those that have one: (B, size, size) uint8."
+    digests, reasons, notes, squares = zip(*rows, strict=True)
     kept = [s for s in squares if s is not None]
-    return digests, reasons, torch.from_numpy(np.stack(kept)) if kept else None
+    return digests, reasons, notes, torch.from_numpy(np.stack(kept)) if kept else None
 
 
 def _loader(bundle: Bundle, files: list[Path], workers: int | None) -> DataLoader:
@@ -136,7 +139,17 @@ def _with_maps(bundle: Bundle, folder: Path, stems: list[str], squares: torch.Te
 
 # %% ../nbs/05_predict.ipynb #d5cb2f97
 def _columns(bundle: Bundle, maps: bool) -> list[str]:
-    fixed = ["path", "sha256", "status", "class", *(f"p_{c}" for c in bundle.classes), "set", "decision", "reason"]
+    fixed = [
+        "path",
+        "sha256",
+        "status",
+        "class",
+        *(f"p_{c}" for c in bundle.classes),
+        "set",
+        "decision",
+        "reason",
+        "note",
+    ]
     return fixed + ["map_file"] * maps
 
 
@@ -151,7 +164,7 @@ def _scored(bundle, probabilities, maps, stems, squares):
 # %% ../nbs/05_predict.ipynb #04c838cd
 def _batch_table(bundle, probabilities, maps, files, batch):
     "The rows of one batch."
-    digests, reasons, squares = batch
+    digests, reasons, notes, squares = batch
     table = pd.DataFrame({"path": [one_line(f) for f in files], "sha256": digests}, dtype=object)
     refused = pd.Series([r and one_line(r) for r in reasons], dtype=object)
     table["status"] = np.where(refused.isna(), "scored", "refused")
@@ -160,7 +173,9 @@ def _batch_table(bundle, probabilities, maps, files, batch):
         stems = [f"{one_line(files[i].stem)[:50]}-{digests[i][:8]}" for i in seen]
         table = table.join(_scored(bundle, probabilities, maps, stems, squares).set_index(seen))
         refused = refused.fillna(table.pop("reason"))
-    return table.assign(reason=refused).reindex(columns=_columns(bundle, maps is not None))
+    return table.assign(reason=refused, note=[n and one_line(n) for n in notes]).reindex(
+        columns=_columns(bundle, maps is not None)
+    )
 
 # %% ../nbs/05_predict.ipynb #d1b0f835
 def _tables(
@@ -241,6 +256,9 @@ def _written(file: BinaryIO, header: str) -> pd.DataFrame:
     file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
     if file.seek(0, os.SEEK_END) == 0:
         _append(file, header)
+    file.seek(0)
+    if next(file) != header.encode():
+        raise InputError(f"{file.name} has other columns, from another version; name another --out")
     file.seek(0)
     return pd.read_csv(file, usecols=["path", "status"], dtype=str, keep_default_na=False)
 
