@@ -26,7 +26,6 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from xai_pneumonia.core import whole_folder
 from xai_pneumonia.explain.localise import control_maps, has_truth, localisation_metrics, truth_masks
-from xai_pneumonia.explain.trust import limits, patient_means
 from xai_pneumonia.gradcam import explain, scale_maps
 from xai_pneumonia.model.backbones import evaluating, make_model
 from xai_pneumonia.model.bundle import fit_decision, load_bundle, make_bundle, predict, save_bundle
@@ -36,6 +35,7 @@ from xai_pneumonia.run import prepare
 from xai_pneumonia.sources.images import lung_region, read_image, to_square
 from xai_pneumonia.sources.phantom import phantom_folder
 from xai_pneumonia.sources.readers import read_csv, read_kermany
+from xai_pneumonia.stats.intervals import limits, patient_means
 from xai_pneumonia.train import fit_recipe
 
 TABLE = Path(__file__).parent.parent / "results" / "localising.csv"
