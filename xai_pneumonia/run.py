@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['prepare', 'choose_recipe', 'train_only', 'run', 'report_run', 'evaluate_run', 'robustness_run', 'shortcuts_run',
-           'trust_run', 'external_run', 'compare_runs']
+           'trust_run', 'evidence_run', 'external_run', 'compare_runs']
 
 # %% ../nbs/07_run.ipynb #55074208
 import json
@@ -16,6 +16,8 @@ import pandas as pd
 from .core import TASKS, InputError, check_new_folder, whole_file
 from .data import balanced_subset, complete_split, find_data, shuffle_training_labels
 from .evaluate import evaluate, metrics_table
+from .explain.evidence import Evidence, bundle_body, check_name
+from .explain.evidence import fit_evidence, named_body, write_evidence
 from .explain.shortcuts import shortcut_audit
 from .explain.trust import trust, trust_table
 from .model.bundle import load_bundle, load_card, predict
@@ -26,6 +28,7 @@ from .model.runs import Files, read_run
 from .model.tracking import tracker
 from .report import class_rows, write_report
 from .sources.audit import audit, inspect_images
+from .sources.boxes import read_boxes
 from .sources.readers import credit, image_root, is_synthetic, read_data, relative_paths
 from .stats.compare import compare
 from .stats.predictions import check_predictions, read_predictions
@@ -239,6 +242,33 @@ def trust_run(
     print(trust_table(answers).T.to_string())
     print(f"\n{credit(root, manifest)}\n{DISCLAIMER}\nwritten: {file}; xai-pneumonia report puts it into the report")
     return answers
+
+# %% ../nbs/07_run.ipynb #5b8e6d02
+def evidence_run(
+    root: str | Path,  # Boxes or lesion masks, and normal images: what `read_data` or `read_boxes` takes
+    out: str | Path,  # The file to write, such as RUN/evidence.safetensors
+    backbone: str,  # A network by name, or a run folder, whose classifier's body is used
+    weights: str = "imagenet",  # Of a network by name: imagenet, none, or a state-dict file
+    size: int = 224,  # Of its images, in pixels; a classifier has its own
+    blocks: tuple = (-1,),  # Numbers of the blocks whose maps are used, from 0 on; -1 is the last
+    table: dict | None = None,  # How to read a table, see `read_data`
+) -> Evidence:  # As `fit_evidence` gives it
+    "Fit an evidence map, write it, and print what it is worth on held-out patients."
+    check_name(out)
+    is_run = Path(backbone).is_dir()
+    dense = bundle_body(load_bundle(backbone), blocks) if is_run else named_body(backbone, weights, size, blocks)
+    manifest = read_boxes(root) if Path(root).suffix == ".json" else read_data(root, table)
+    evidence = fit_evidence(manifest, dense)
+    write_evidence(evidence, out)
+    measured = evidence.card["measured"]
+    for name, of in measured.items():
+        if isinstance(of, list):
+            print(f"{name}: {with_limits(*of)}")
+    print(
+        f"{measured['boxed_images']} boxed images of {measured['boxed_patients']} patients, each by a layer that has not seen it"
+    )
+    print(f"\n{credit(root, manifest)}\n{DISCLAIMER}\nwritten: {out}")
+    return evidence
 
 # %% ../nbs/07_run.ipynb #a88ec29c
 def external_run(
