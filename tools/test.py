@@ -244,7 +244,7 @@ def benchmarks():
 
 def example():
     "The run that many notebooks show exists before two of them could make it at the same time."
-    call(binaries / "python", "-c", "from xai_pneumonia.train import example_run; example_run()")
+    call(binaries / "python", "-c", "from xai_pneumonia.train import example_runs; example_runs()")
 
 
 def named(test):
