@@ -38,6 +38,8 @@ def make_dls(
     resize: str = "squish",  # How an image becomes square: squish, crop or pad
     batch_size: int = 32,  # Images per batch
     sampler: str = "all",  # How training images are drawn: see `sampling_weights`
+    stats: tuple
+    | None = None,  # Mean and standard deviation of the channels that the backbone is used to; None: ImageNet's
     **augment,  # `rotate`, `zoom`, `lighting`, `flip`, … as `augmentations` takes them
 ):  # fastai `DataLoaders`: batches of (B, 3, size, size) float, normalised, and (B,) class numbers
     "fastai `DataLoaders` from a manifest; only training batches are augmented."
@@ -59,7 +61,10 @@ def make_dls(
         get_x=ColReader("square"),
         get_y=ColReader(column),
         splitter=ColSplitter("split", on="valid"),
-        batch_tfms=[*augmentations(**augment, size=size if cropped else None), Normalize.from_stats(*imagenet_stats)],
+        batch_tfms=[
+            *augmentations(**augment, size=size if cropped else None),
+            Normalize.from_stats(*(stats or imagenet_stats)),
+        ],
     )
     options = {"bs": batch_size, "num_workers": loader_workers(len(rows))}
     weights = sampling_weights(sampler, rows[column][rows.split == "train"])

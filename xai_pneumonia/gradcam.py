@@ -20,7 +20,6 @@ from PIL import Image
 from .core import InputError, sha256, whole_folder
 from .explain.cam import class_activation_maps, enlarge, scale_maps
 from .model.bundle import Bundle
-from .sources.images import make_loader
 from .stats.calibrate import calibrate
 from .stats.predictions import is_pneumonia, pneumonia_score
 from .stats.thresholds import decisions
@@ -75,7 +74,7 @@ class _Source:
 def _source(model, rows):
     if isinstance(model, Bundle):
         card = model.card
-        loader = make_loader(rows.path, card["size"], card["resize"])
+        loader = model.batches(rows.path)
         scale = card["mean"][0], card["std"][0]
         return _Source(model.model, model.classes, loader, *scale, model.calibration, card.get("sha256", ""))
     if not hasattr(model, "dls"):

@@ -27,6 +27,7 @@ from .core import InputError, alone, naming, one_line, sha256, whole_file
 from .explain.cam import class_activation_maps, scale_maps
 from .gradcam import Explanation, explain, overlays
 from .model.bundle import Bundle, load_bundle
+from .model.devices import keep_memory
 from .model.export import onnx_session, to_onnx
 from .sources.images import to_square
 from .sources.inputs import find_inputs, screen
@@ -186,6 +187,7 @@ def _tables(
     workers: int | None = None,
 ) -> Iterator[pd.DataFrame]:
     "The rows of one batch after another, with a progress bar."
+    keep_memory()
     probabilities, loader = BACKENDS[backend](bundle), _loader(bundle, files, workers)
     bar, start, done = progress_bar(loader, leave=False), time.monotonic(), 0
     for batch in bar:

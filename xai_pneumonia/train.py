@@ -39,10 +39,11 @@ from torch.nn.functional import cross_entropy
 from .core import TASKS, InputError, alone, cache_folder, check_new_folder, seed_everything
 from .core import sweep, whole_folder
 from .data import find_data, fold_patients, make_dls, shuffle_training_labels, split_patients
-from .model.backbones import FrozenClassifier, load_backbone, make_ensemble, make_model, split_groups
+from .model.backbones import FrozenClassifier, load_backbone, make_ensemble, make_model
+from .model.backbones import normalisation, split_groups
 from .model.bundle import Bundle, fit_decision, load_bundle, make_bundle, predict
 from .model.checkpoint import COLUMNS, Checkpoint
-from .model.devices import Bf16, autocast, is_first, shared
+from .model.devices import Bf16, autocast, is_first, keep_memory, shared
 from .model.features import feature_learner, has_few_views
 from .model.perturb import predict_perturbed
 from .model.recipes import RECIPES, Recipe, change_recipe, parse_change
@@ -166,7 +167,8 @@ def _check_training_images(manifest, recipe):
 # %% ../nbs/02_train.ipynb #3cdc413d
 def _loaders(manifest, recipe):
     names = "task size resize batch_size sampler rotate zoom lighting flip vertical_flip gamma border crop".split()
-    return make_dls(manifest, **{name: getattr(recipe, name) for name in names})
+    values = {name: getattr(recipe, name) for name in names}
+    return make_dls(manifest, stats=normalisation(recipe.backbone), **values)
 
 # %% ../nbs/02_train.ipynb #e60e1f0b
 def _stages(recipe):
@@ -210,6 +212,7 @@ def fit_recipe(
     kept), and for a checkpoint that cannot be written or belongs to another training.
     """
     _check_training_images(manifest, recipe)
+    keep_memory()
     seed_everything(recipe.seed)
     learn, origin = make_learner(_loaders(manifest, recipe), recipe)
     course = Checkpoint(recipe, learn.model, checkpoint, data)

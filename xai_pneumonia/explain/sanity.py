@@ -125,10 +125,7 @@ def _blocks(module, name):
     if isinstance(module, Bodies):  # the members of an ensemble lie side by side, not one after the other
         return [sum(same, []) for same in zip(*[_blocks(body, n) for n, body in children], strict=True)]
     if isinstance(module, PatchTokens):
-        vit = f"{name}vit."
-        layers = [[f"{vit}encoder.layers.{n}."] for n, _ in module.vit.encoder.layers.named_children()]
-        first = [f"{vit}{n}" for n in ("conv_proj.", "class_token", "encoder.pos_embedding")]
-        return [first, *layers, [f"{vit}encoder.ln."]]
+        return [[f"{name}vit.{n}" for n in part] for part in module.parts()]
     own = [name + n for n in module.state_dict() if "." not in n]
     below = _blocks(children[0][1], children[0][0]) if len(children) == 1 else [[n] for n, _ in children]
     return [own + below[0], *below[1:]] if below else [own]

@@ -22,7 +22,7 @@ from .localise import truth_masks, tuned_iou
 from .sanity import agreement, change_correlation, maps_of, random_pairs, randomisation_test
 from .sanity import randomisation_verdict, stability
 from ..model.bundle import Bundle, predict
-from ..sources.images import lung_region, make_loader
+from ..sources.images import lung_region
 from ..stats.intervals import limits, patient_means
 from ..stats.thresholds import decisions
 from ..style import new_figure, with_limits
@@ -71,7 +71,7 @@ def choose_images(
     rows = rows.sample(min(n_images, len(rows)), random_state=seed).sort_index().reset_index(drop=True)
     if rows.patient.nunique() < 2:
         raise InputError(f"{len(rows)} diseased image(s) of {rows.patient.nunique()} patient(s) are left; give more")
-    x = _load(rows, card)
+    x = _load(rows, bundle)
     masks = truth_masks(rows, card["size"], card["resize"]) if known.any() else None
     files = rows.lung_mask if "lung_mask" in rows else [None] * len(rows)
     lungs = torch.cat([lung_region(file, card["size"], card["resize"]) for file in files]).numpy()
@@ -79,9 +79,8 @@ def choose_images(
     return Subject(bundle, rows, x, target, masks, lungs)
 
 
-def _load(rows, card):
-    loader = make_loader(rows.path, card["size"], card["resize"])
-    return torch.cat([x.as_subclass(torch.Tensor).cpu() for (x,) in loader])
+def _load(rows, bundle):
+    return torch.cat([x.as_subclass(torch.Tensor).cpu() for (x,) in bundle.batches(rows.path)])
 
 
 def _healthy(bundle, manifest, x, seed):
@@ -90,7 +89,7 @@ def _healthy(bundle, manifest, x, seed):
     rows = rows.sample(min(50, len(rows)), random_state=seed)
     if len(rows):
         rows = rows[decisions(predict(bundle, rows), bundle.card["threshold"]) == "NORMAL"]
-    return nearest_images(x, _load(rows, bundle.card)) if len(rows) else None
+    return nearest_images(x, _load(rows, bundle)) if len(rows) else None
 
 # %% ../../nbs/explain/trust.ipynb #3b0afebf
 def explainer(

@@ -10,7 +10,7 @@ __all__ = ['BUNDLE_FORMAT', 'Bundle', 'make_bundle', 'save_bundle', 'load_card',
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from fastai.vision.core import imagenet_stats
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
 from ..core import TASKS, InputError, sha256, whole_file
-from .backbones import load_backbone, make_ensemble, make_model
+from .backbones import load_backbone, make_ensemble, make_model, normalisation
+from .devices import keep_memory
 from .recipes import Recipe
 from ..sources.images import make_loader, to_square
 from ..stats.abstain import conformal_sets, conformal_thresholds
@@ -55,6 +55,14 @@ class Bundle:
         "As `fit_calibration` returns it; older bundles have none."
         return self.card.get("calibration", {"method": "none"})
 
+    def batches(
+        self,
+        paths: Iterable,  # Image files
+    ):  # As `make_loader` gives them: tuples of one batch (B, 3, size, size)
+        "Images as the model takes them."
+        card = self.card
+        return make_loader(paths, card["size"], card["resize"], stats=(card["mean"], card["std"]))
+
     def normalised(
         self,
         squares: torch.Tensor,  # (B, size, size) uint8, grey
@@ -83,7 +91,7 @@ def make_bundle(
     members: int = 1,  # Number of trained models in it
 ) -> Bundle:
     "Everything needed to use the model again and to know its origin; `fit_decision` adds the threshold."
-    mean, std = imagenet_stats
+    mean, std = normalisation(recipe.backbone)
     card = {
         "disclaimer": DISCLAIMER,
         "task": recipe.task,
@@ -240,10 +248,11 @@ def predict_each(
     "Calibrated class probabilities of images changed in several ways, in one pass over them, with a progress bar."
     from fastprogress.fastprogress import progress_bar
 
+    keep_memory()
     model, card = bundle.model, bundle.card
     device = next(model.parameters()).device
     mean, std = (torch.tensor(card[name], device=device)[:, None, None] for name in ("mean", "std"))
-    loader = make_loader(manifest.path, card["size"], card["resize"])
+    loader = bundle.batches(manifest.path)
     parts = [manifest.iloc[i : i + loader.bs] for i in range(0, len(manifest), loader.bs)]
     batches = ((x.as_subclass(torch.Tensor).to(device), rows) for (x,), rows in zip(loader, parts, strict=True))
     jobs = ((x, rows, change) for x, rows in batches for change in changes)

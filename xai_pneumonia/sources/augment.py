@@ -6,6 +6,8 @@
 __all__ = ['CropEach', 'Gamma', 'PaintEdges', 'augmentations', 'sampling_weights']
 
 # %% ../../nbs/sources/augment.ipynb #6bc10f34
+from math import log
+
 import numpy as np
 import pandas as pd
 import torch
@@ -22,11 +24,12 @@ class CropEach:
         self.least = least
 
     def __call__(self, x, draw=None):
-        uniform = torch.rand(4, len(x), device=x.device)
-        area = self.least + (1 - self.least) * uniform[0]
-        stretch = (4 / 3) ** (uniform[1] - 0.5)  # square root of width / height
-        width, height = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
-        right, down = ((2 * u - 1) * (1 - side) for u, side in zip(uniform[2:], (width, height), strict=True))
+        share, shape, column, row = torch.rand(4, len(x), device=x.device)
+        area = self.least + (1 - self.least) * share
+        widest = torch.clamp(-area.log(), max=log(4 / 3))  # of the ratios' logarithms; a longer box would not fit
+        ratio = torch.exp((2 * shape - 1) * widest)
+        width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
+        right, down = (2 * column - 1) * (1 - width), (2 * row - 1) * (1 - height)
         zero = torch.zeros_like(width)
         return affine_mat(width, zero, right, zero, height, down)
 

@@ -721,7 +721,9 @@ def make_loader(
     size: int = 224,  # Side of the square input, in pixels
     resize: str = "squish",  # How an image becomes square: squish, crop or pad
     batch_size: int = 32,  # Images per batch
-):  # fastai `TfmdDL`: tuples of one batch (B, 3, size, size) float, normalised with ImageNet's statistics
+    stats: tuple
+    | None = None,  # Mean and standard deviation of the channels that the model is used to; None: ImageNet's
+):  # fastai `TfmdDL`: tuples of one batch (B, 3, size, size) float, normalised
     "Batches of images for prediction and explanation, in the order of `paths`."
     from fastai.vision.all import Datasets, IntToFloatTensor, Normalize, PILImage, TfmdDL, ToTensor, imagenet_stats
 
@@ -730,7 +732,7 @@ def make_loader(
         Datasets(list(paths), [[square, PILImage.create]], split_idx=1),  # 1: as in validation, nothing random
         bs=batch_size,
         after_item=[ToTensor()],
-        after_batch=[IntToFloatTensor(), Normalize.from_stats(*imagenet_stats)],
+        after_batch=[IntToFloatTensor(), Normalize.from_stats(*(stats or imagenet_stats))],
         num_workers=loader_workers(len(paths)),
     )
 
