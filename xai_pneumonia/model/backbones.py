@@ -84,7 +84,7 @@ def _chain(model):
     end = min((i for i, (name, _) in enumerate(parts) if name in _ENDS), default=len(parts))
     return [part for _, part in parts[:end]]
 
-
+# %% ../../nbs/model/backbones.ipynb #0e309e0e
 def _cut_timm(model):
     if hasattr(model, "num_prefix_tokens") and hasattr(model, "blocks"):
         return nn.Sequential(TimmTokens(model))
@@ -153,7 +153,7 @@ def _tensors(content, path: Path) -> dict[str, torch.Tensor]:
         content = max(inner, key=len, default=None)
     raise ValueError("there are no named tensors in it")
 
-
+# %% ../../nbs/model/backbones.ipynb #c0fbdb74
 def _read_state_dict(path, backbone):
     if not path.is_file():
         raise InputError(f"weights {path} is not a file; give imagenet, none, or a state-dict file for {backbone}")
@@ -179,7 +179,7 @@ def _prefix(state, wanted):
     found = [name.removesuffix(first) for name in state if name.endswith(first)]
     return max(found, key=lambda prefix: sum(prefix + name in state for name in wanted), default="")
 
-
+# %% ../../nbs/model/backbones.ipynb #a220a98f
 def fit_state(
     model: nn.Module,  # A classifier; gets the weights
     state: dict,  # Name to tensor, perhaps of a wrapped model, or of one with another number of classes
@@ -217,7 +217,7 @@ def _check_name(name):
         nearest = get_close_matches(name, known, n=1) or ["resnet18"]
         raise InputError(f"unknown backbone {name}; expected a model of torchvision or timm/NAME, such as {nearest[0]}")
 
-
+# %% ../../nbs/model/backbones.ipynb #360591f5
 def _untrained(name):
     "A model with random weights; two of torchvision's would draw theirs for a minute, by a rule of their own."
     if name.startswith("timm/"):
@@ -227,7 +227,7 @@ def _untrained(name):
     options = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
     return torchvision.models.get_model(name, **options)
 
-
+# %% ../../nbs/model/backbones.ipynb #af8f4ef6
 def _downloaded(name):
     "A model with its library's weights, and their name."
     if not name.startswith("timm/"):
@@ -286,7 +286,7 @@ class FrozenClassifier(nn.Sequential):
     def train(self, mode=True):
         return super().train(False)
 
-
+# %% ../../nbs/model/backbones.ipynb #72800a8a
 def _own_classifier(model):
     layer = getattr(model, "fc", None) or getattr(model, "classifier", None)
     if layer is None or isinstance(layer, nn.Identity) or any(isinstance(part, nn.Flatten) for part in layer.modules()):
@@ -295,7 +295,7 @@ def _own_classifier(model):
         )
     return FrozenClassifier(layer).requires_grad_(False)
 
-
+# %% ../../nbs/model/backbones.ipynb #65d312ae
 def make_head(
     kind: str,  # linear, fastai, dense or imagenet
     model: nn.Module,  # The torchvision classifier that the body was cut from
@@ -333,7 +333,7 @@ def _map_shape(model, body, size):
     except (RuntimeError, AssertionError, ValueError):
         return None
 
-
+# %% ../../nbs/model/backbones.ipynb #a11c72b2
 def _fitted_body(model, size):
     "The body in evaluation mode, ready for images of this side, and the shape of its feature map."
     body = cut_backbone(model).eval()
@@ -374,14 +374,14 @@ class Bodies(nn.ModuleList):
     def forward(self, x):
         return torch.cat([body(x) for body in self], dim=1)
 
-
+# %% ../../nbs/model/backbones.ipynb #3d9fc37d
 class _Heads(nn.ModuleList):
     def forward(self, features):
         parts = features.chunk(len(self), dim=1)
         probabilities = [head(part).softmax(1) for head, part in zip(self, parts, strict=True)]
         return torch.stack(probabilities).mean(0).log()
 
-
+# %% ../../nbs/model/backbones.ipynb #672c470c
 def make_ensemble(
     models: list[nn.Sequential],  # Each a body and a head, of one architecture
 ) -> nn.Sequential:  # A body and a head; the softmax of its output is the mean of the members' probabilities
