@@ -34,6 +34,7 @@ from .model.perturb import plot_robustness
 from .model.runs import Files, Run
 from .pages.checklists import checklist, summary
 from .pages.model_card import write_model_card
+from .sources.audit import PREDICTORS
 from .sources.images import read_image
 from .stats.abstain import aurc, conformal_coverage, plot_decision_curve, plot_risk_coverage
 from .stats.abstain import risk_coverage
@@ -160,11 +161,18 @@ def training_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     yield Picture("history", plot_history(run.history), caption)
 
 # %% ../nbs/06_report.ipynb #50d77c8f
+def _has_both(preds):
+    "Are there images of both classes, without which there is no curve? Validation always has them."
+    return preds.label.eq("NORMAL").nunique() == 2
+
+# %% ../nbs/06_report.ipynb #60346290
 def _curves(run, threshold, plot):
     "One axis with the curve of each split."
     ax = None
     for split in ("valid", "test"):
-        ax = plot(run.predictions[run.predictions.split == split], threshold, label=split, ax=ax)
+        part = run.predictions[run.predictions.split == split]
+        if _has_both(part):
+            ax = plot(part, threshold, label=split, ax=ax)
     return ax.figure
 
 # %% ../nbs/06_report.ipynb #fb7072bc
@@ -272,7 +280,7 @@ def thresholds_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     )
     yield _shift_table(metrics)
     yield "Predictive values on the test images, recomputed for other shares of ill patients (95 %, bootstrap over patients)."
-    yield pd.DataFrame(metrics["predictive_values"])
+    yield pd.DataFrame(metrics["predictive_values"]).astype(object).fillna("undefined")
 
 # %% ../nbs/06_report.ipynb #de839aae
 def calibration_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
@@ -309,6 +317,9 @@ def decisions_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
     yield f"Area under the risk-coverage curve of the test images: {metrics['risk_coverage']:.4f}."
     ax = plot_risk_coverage(risk_coverage(test, metrics["threshold"]), "test")
     yield Picture("risk_coverage", ax.figure, "Share of errors among the most certain test images.")
+    if not _has_both(test):
+        yield "The test images are of one class; a decision curve needs both."
+        return
     ax = plot_decision_curve(test, "test")
     yield Picture(
         "decision_curve",
@@ -399,9 +410,13 @@ def external_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
             for name, t in cells.items()
         ]
     )
-    ax = plot_roc(run.predictions[run.predictions.split == "test"], metrics["threshold"], "own test")
-    for name, preds in _externals(run).items():
-        plot_roc(preds, metrics["threshold"], name, ax)
+    own, ax = run.predictions[run.predictions.split == "test"], None
+    for name, preds in {"own test": own, **_externals(run)}.items():
+        if _has_both(preds):
+            ax = plot_roc(preds, metrics["threshold"], name, ax)
+    if ax is None:
+        yield "None of the sets has images of both classes, so that there is no ROC curve."
+        return
     yield Picture(
         "external", ax.figure, "ROC curves of the own test images and of the others, with the same threshold."
     )
@@ -516,6 +531,14 @@ def _with_interval(cell):
     return f"{cell['value']:.3f} ({count}95 % interval {cell['low']:.3f} to {cell['high']:.3f})"
 
 # %% ../nbs/06_report.ipynb #a7a2b003
+def _warning(run):
+    "What the audit found that predicts the label beside the lungs; empty if it found nothing."
+    audit = pd.read_csv(run.folder / Files.AUDIT)
+    found = audit.detail[(audit.check == PREDICTORS) & (audit.verdict == "note")]
+    what = "".join(found)
+    return what and f" Things beside the lungs predict these labels, too, and the model may use them. {what}."
+
+# %% ../nbs/06_report.ipynb #a86fe936
 def _summary(run, metrics):
     "The result in two sentences."
     valid, test = (metrics["splits"][s]["binary"] for s in ("valid", "test"))
@@ -524,7 +547,7 @@ def _summary(run, metrics):
         f"On {metrics['splits']['test']['n']} test images ({kind}) the model reached an AUROC of {_with_interval(test['auroc'])}, "
         f"a sensitivity of {_with_interval(test['sensitivity'])} and a specificity of {_with_interval(test['specificity'])}. "
         f"On the {metrics['splits']['valid']['n']} validation images, by which epoch, calibration and threshold were chosen, "
-        f"the AUROC was {_with_interval(valid['auroc'])}."
+        f"the AUROC was {_with_interval(valid['auroc'])}." + _warning(run)
     )
 
 # %% ../nbs/06_report.ipynb #1a36a108

@@ -23,7 +23,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
     except OSError:  # a link to itself
         return False
 
-
+# %% ../../nbs/sources/files.ipynb #3757a1fc
 def _enter(place: str, seen: set) -> list[os.DirEntry]:
     "What lies in a folder, hidden things aside; nothing if it has been entered before."
     status = os.stat(place)
@@ -35,7 +35,7 @@ def _enter(place: str, seen: set) -> list[os.DirEntry]:
     seen.add(key)
     return found
 
-
+# %% ../../nbs/sources/files.ipynb #aab73425
 def list_files(
     folder: str | Path,  # Where to begin
 ) -> tuple[list[Path], dict[Path, str]]:  # All files, sorted; folders that cannot be entered, and why
@@ -82,7 +82,7 @@ def plain(
     "A name without what people spell differently."
     return re.sub(r"[\W_]+", "", str(name).casefold())
 
-
+# %% ../../nbs/sources/files.ipynb #85da7e4e
 def among_masks(
     folders: Iterable[str],  # The names of the folders that a file lies in
 ) -> bool:

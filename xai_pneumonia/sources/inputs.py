@@ -39,7 +39,7 @@ def _in_folder(folder: Path) -> list[Path]:
         print(f"{folder.name}: not images, and left out: {left}")
     return found
 
-
+# %% ../../nbs/sources/inputs.ipynb #1d1993e7
 def _in_table(file: Path, images: Path | None, columns: dict | None) -> list[Path]:
     "What a table lists; what is not there stays as it is written, for its row to say so."
     table, _ = name_columns(read_table(file), columns, file)
@@ -63,7 +63,7 @@ def _folders(place: str) -> tuple[set[Path], dict[Path, str]]:
             parent = parent.parent
     return folders, closed
 
-
+# %% ../../nbs/sources/inputs.ipynb #c3253898
 def _matches(pattern: str) -> list[str]:
     "What a pattern stands for. `**` is every folder below, each once: links may lead in circles."
     parts = Path(pattern).parts
@@ -79,7 +79,7 @@ def _matches(pattern: str) -> list[str]:
     inside = {m for m in found if os.path.isdir(m)}  # what is below one of them is found with it
     return [m for m in found if not any(os.fspath(p) in inside for p in Path(m).parents)]
 
-
+# %% ../../nbs/sources/inputs.ipynb #1cc71516
 def _expanded(path: str, images: Path | None, columns: dict | None) -> list[Path]:
     "The files that one path stands for."
     place = Path(path)
@@ -97,7 +97,7 @@ def _expanded(path: str, images: Path | None, columns: dict | None) -> list[Path
         f"{path} {what}; give files, folders, patterns such as 'images/*.png', or a CSV with a column path"
     )
 
-
+# %% ../../nbs/sources/inputs.ipynb #e0e3063b
 def find_inputs(
     paths: str | Path | Iterable[str | Path],  # Files, folders, patterns (`**` for any depth), tables, or one of them
     images: str | Path | None = None,  # The folder that the paths of a table start from; None: that of the table
@@ -153,7 +153,7 @@ def _two_greys(counts: np.ndarray) -> float:
         rest = np.where(np.abs(np.arange(256) - near.argmax()) <= 2, 0, rest)
     return filled / counts.sum()
 
-
+# %% ../../nbs/sources/inputs.ipynb #519e78db
 def _flat(image: Image.Image) -> float:
     "The share of pixels, of those neither black nor white, that equal both the next one and the one below."
     image = image.copy()
@@ -164,7 +164,7 @@ def _flat(image: Image.Image) -> float:
     same = (here == grey[:-1, 1:]) & (here == grey[1:, :-1]) & inside
     return float(same.sum() / max(1, inside.sum()))
 
-
+# %% ../../nbs/sources/inputs.ipynb #0b562a24
 def measure(
     image: Image.Image,  # As `read_image` gives it
 ) -> dict[str, float]:  # A value for each of `CHECKS`
@@ -216,7 +216,7 @@ def _said(ds: "Dataset", keyword: str) -> str:
     except Exception:
         return ""
 
-
+# %% ../../nbs/sources/inputs.ipynb #2e0a283f
 def _modality_reason(ds: "Dataset") -> str | None:
     modality, kind = _said(ds, "Modality"), getattr(ds.get("SOPClassUID"), "name", "")
     if modality not in _RADIOGRAPHS:
@@ -273,7 +273,7 @@ def _view_reason(ds: "Dataset") -> str | None:
     ):  # where the rows lead: to the patient's front or back
         return "lateral view, by its header (PatientOrientation); expected a frontal one"
 
-
+# %% ../../nbs/sources/inputs.ipynb #28c079aa
 def _header_reason(path: Path) -> str | None:
     "Why a DICOM file should not be scored, by its header."
     general = ["Modality", "SOPClassUID", "BodyPartExamined", "ViewPosition", "PatientOrientation"]

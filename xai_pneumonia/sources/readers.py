@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import LABELS, SUBTYPES, InputError, cache_folder, sha256, whole_file, whole_folder
+from ..core import LABELS, SUBTYPES, InputError, cache_folder, safe_cell, sha256, whole_file
+from ..core import whole_folder
 from .download import unpack
 from .files import among_masks, endings, list_files, may_be_image, plain
 from .tables import TABLE_SUFFIXES, _gather_boxes, add_headers, is_table, kind_of, locate
@@ -57,7 +58,8 @@ def parse_name(
     return None, None
 
 # %% ../../nbs/sources/readers.ipynb #29646ddc
-INSPECTED = ["sha256", "bytes", "format", "mode", "width", "height", "phash", "error"]  # columns of `inspect_images`
+INSPECTED = ["sha256", "bytes", "format", "mode", "width", "height", "phash"]  # columns of `inspect_images`
+INSPECTED += ["grey", "contrast", "border", "corners", "unfit", "error"]
 _FILES = ["path", "lesion_mask", "lung_mask"]  # columns that name files
 _SPLITS = {"train": "train", "val": "valid", "valid": "valid", "dev": "valid", "test": "test"}
 _SPLIT = re.compile(r"(train|valid|val|dev|test)(ing|ation|idation)?(set|data|split|images?)?")
@@ -70,7 +72,7 @@ def split_of(
     m = _SPLIT.fullmatch(plain(name))
     return _SPLITS[m[1]] if m else None
 
-
+# %% ../../nbs/sources/readers.ipynb #6798c7f0
 def _innermost(parts, shared, meaning):
     "What the last folder says that says something, for each image; folders that all share count only if no other does."
     for start in (shared, 0):
@@ -88,7 +90,7 @@ def _unused(places, other, closed):
     said += [f"{endings(other)} that {'are' if len(other) > 1 else 'is'} no image"] * bool(other)
     return said + [f"the folder {place.name} ({reason})" for place, reason in closed.items()]
 
-
+# %% ../../nbs/sources/readers.ipynb #0372b6ff
 def _what_is_there(root, images):
     "For who has named a folder without classes."
     folders = Counter(p.relative_to(root).parts[:-1][:2] for p in images).most_common(4)
@@ -99,7 +101,7 @@ def _what_is_there(root, images):
         f"; it has the table {tables[0]}: if the labels are there, name it in place of the folder" if tables else ""
     )
 
-
+# %% ../../nbs/sources/readers.ipynb #49c3925a
 def _list_images(root):
     "One row per image of a class: `path`, `kind` (NORMAL, PNEUMONIA, BACTERIA or VIRUS), `split`; what is not used."
     files, closed = list_files(root)
@@ -121,7 +123,7 @@ def _list_images(root):
     other = [p for p in files if not image[p] and p.parent in used]
     return _in_order(table[table.kind.notna()]), _unused(left, other, closed)
 
-
+# %% ../../nbs/sources/readers.ipynb #1b5fb2d4
 def _in_order(table):
     "Training images first, then by class: a seed means the same split wherever the folders lie."
     order = {"split": ["train", "valid", "test"], "kind": [*SUBTYPES, "PNEUMONIA"]}
@@ -136,7 +138,7 @@ def _own_patients(paths):
     root = os.path.commonpath([os.path.dirname(p) for p in paths])
     return [parse_name(p)[0] or "file:" + Path(os.path.relpath(p, root)).with_suffix("").as_posix() for p in paths]
 
-
+# %% ../../nbs/sources/readers.ipynb #61561360
 def _complete(table):
     "A manifest: all that headers and file names say, its own columns first."
     table = add_headers(table)
@@ -144,12 +146,12 @@ def _complete(table):
     first = ["path", "label", "subtype", "patient", "split"]
     return table[[*first, *(c for c in table if c not in first)]]
 
-
+# %% ../../nbs/sources/readers.ipynb #72699cd7
 def _print_unused(said):
     if said:
         print(f"not used: {', '.join(said)}")
 
-
+# %% ../../nbs/sources/readers.ipynb #cf9f667f
 def read_folder(
     root: str | Path,  # A folder with class folders, at any depth
 ) -> pd.DataFrame:  # The manifest; raises `InputError` if no folder says a class
@@ -172,7 +174,7 @@ def read_folder(
     _print_unused(unused)
     return manifest
 
-
+# %% ../../nbs/sources/readers.ipynb #feb59450
 def _add_masks(manifest, root):
     "The phantom's mask files as further columns; missing (None) where an image has none."
     for column, folder in (("lesion_mask", "lesion"), ("lung_mask", "lungs")):
@@ -180,7 +182,7 @@ def _add_masks(manifest, root):
         manifest[column] = [str(f) if f.is_file() else None for f in files]
     return manifest
 
-
+# %% ../../nbs/sources/readers.ipynb #0912ae80
 def misnamed(
     manifest: pd.DataFrame,  # A manifest
 ) -> pd.Series:  # True where a file's name contradicts its label or subtype
@@ -218,7 +220,7 @@ def read_keremberke(
     """
     return read_folder(_unpacked(Path(source)) if source is not None else _from_hub())
 
-
+# %% ../../nbs/sources/readers.ipynb #123d791a
 def _unpacked(source):
     "The folder itself; or, in the cache, what its zips hold: one folder per split."
     data = source / "data" if (source / "data").is_dir() else source
@@ -242,7 +244,7 @@ def _plain(name: str) -> str:
         )
     return name
 
-
+# %% ../../nbs/sources/readers.ipynb #73ab8d01
 def _from_hub():
     "The images of every split, written into the cache under their own names."
     try:
@@ -278,7 +280,7 @@ def read_medmnist(
     """
     return read_folder(_written_out(Path(file)))
 
-
+# %% ../../nbs/sources/readers.ipynb #3965e4e3
 _MAX_ARRAYS = 1 << 29  # bytes: the largest PneumoniaMNIST has 294 million
 
 
@@ -296,7 +298,7 @@ def _check_arrays(file):
     if max(claimed, held) > _MAX_ARRAYS:
         raise ValueError(f"its arrays claim {claimed} bytes and unpack to {held}; at most {_MAX_ARRAYS} are read")
 
-
+# %% ../../nbs/sources/readers.ipynb #9f77f88e
 def _written_out(file):
     "The folder in the cache with the images of a MedMNIST file."
     try:
@@ -315,7 +317,7 @@ def _written_out(file):
                 _write_pngs(part / split, split, images, labels)
     return folder
 
-
+# %% ../../nbs/sources/readers.ipynb #9e6a54cf
 def _write_pngs(folder, split, images, labels):
     from fastprogress.fastprogress import progress_bar
     from PIL import Image
@@ -345,7 +347,7 @@ def _label_columns(table, labels, file, have):
         subtype = table.subtype.where(table.subtype.notna(), subtype)
     return table.assign(label=label, subtype=subtype.astype(object).where(subtype.notna(), None)), said
 
-
+# %% ../../nbs/sources/readers.ipynb #afc484bc
 def _with_files(table, root, partial, file):
     "Absolute paths; how many rows have no image."
     for column in set(_FILES[1:]) & set(table):
@@ -360,7 +362,7 @@ def _with_files(table, root, partial, file):
     table["path"] = [path and os.path.normpath(path) for path in found]
     return table[table.path.notna()].reset_index(drop=True), [f"{len(lost)} images that are not there"] * bool(lost)
 
-
+# %% ../../nbs/sources/readers.ipynb #0b90541a
 def _chosen_rows(table, words):
     "The rows that are used; the others, counted by their labels and views."
     sides = pd.Series(False, table.index)
@@ -374,7 +376,7 @@ def _chosen_rows(table, words):
     said += [f"{sides.sum()} lateral views"] * bool(sides.any())
     return table[~sides & ~other].reset_index(drop=True), said
 
-
+# %% ../../nbs/sources/readers.ipynb #92210b9d
 def read_csv(
     file: str | Path,  # A table with a header, in any dialect; one row per image, per box or per reader
     root: str | Path | None = None,  # The folder its paths start from; None: the folder of the table
@@ -447,7 +449,7 @@ def image_root(
         return place.parent
     return _written_out(place) if place.suffix.lower() == ".npz" else _unpacked(place)
 
-
+# %% ../../nbs/sources/readers.ipynb #ef9912c9
 def read_data(
     place: str | Path,  # A folder, a table with the columns path and label, an npz of MedMNIST, a zip of class folders
     table: dict | None = None,  # How to read a table: what `read_csv` takes, `root`, `columns` and so on
@@ -471,16 +473,19 @@ def relative_paths(
     table: pd.DataFrame,  # With absolute paths
     root: str | Path,  # The folder that they shall start from
 ) -> pd.DataFrame:  # A copy, ready for a CSV
-    "Paths from a folder on, with forward slashes; boxes as JSON."
+    "Paths from a folder on, with forward slashes; boxes as JSON; no text that a spreadsheet would take for a formula."
     root = Path(root).absolute()
 
     def relative(p):
-        return Path(os.path.relpath(Path(p).absolute(), root)).as_posix() if isinstance(p, str) else None
+        path = Path(os.path.relpath(Path(p).absolute(), root)).as_posix() if isinstance(p, str) else None
+        return f"./{path}" if path and path != safe_cell(path) else path
 
+    texts = [c for c in table.select_dtypes(["object", "string"]) if c not in (*_FILES, "boxes")]
     table = table.assign(**{c: table[c].map(relative) for c in _FILES if c in table})
+    table = table.assign(**{c: table[c].map(safe_cell) for c in texts})
     return table.assign(boxes=table.boxes.map(json.dumps)) if "boxes" in table else table
 
-
+# %% ../../nbs/sources/readers.ipynb #0807285e
 def write_manifest(
     manifest: pd.DataFrame,  # A manifest
     file: str | Path,  # The CSV to write

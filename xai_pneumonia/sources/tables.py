@@ -38,7 +38,7 @@ def is_table(
     "Is this a table, and not an image or a folder?"
     return str(path).lower().endswith(TABLE_SUFFIXES) and not os.path.isdir(path)
 
-
+# %% ../../nbs/sources/tables.ipynb #361e7b09
 def _text(file: Path) -> str:
     "The text of a table, in whichever encoding."
     if not file.is_file():
@@ -67,7 +67,7 @@ def _rows(text: str, delimiter: str) -> Iterable[list[str]]:
         if any(fields):
             yield fields
 
-
+# %% ../../nbs/sources/tables.ipynb #55372955
 def _delimiter(text: str, delimiters: str) -> str:
     "The delimiter that cuts most rows into as many fields as the header, and into most."
     merits = {}
@@ -79,7 +79,7 @@ def _delimiter(text: str, delimiters: str) -> str:
                 merits[delimiter] = rows.count(header), header
     return max(merits, key=merits.get, default=",")
 
-
+# %% ../../nbs/sources/tables.ipynb #161aa81c
 def _records(text: str, header: list[str] | None) -> tuple[list[str], list[list[str]]]:
     "Names of the columns, and rows of as many fields."
     said = re.match(r'"?sep=(.)"?\r?\n', text)  # Excel's own way to say it
@@ -98,7 +98,7 @@ def _records(text: str, header: list[str] | None) -> tuple[list[str], list[list[
         seen[name] += 1
     return names, [row[: len(header)] + [""] * (len(header) - len(row)) for row in rows]
 
-
+# %% ../../nbs/sources/tables.ipynb #ceb674e1
 def read_table(
     file: str | Path,  # A table with a header
     rows: int | None = None,  # Only so many, from the first on
@@ -143,13 +143,13 @@ def _column(table: pd.DataFrame, name: str, file: Path) -> pd.Series:
     what = f"several columns {name}: {', '.join(same)}" if same else f"no column {name}, only {', '.join(table)}"
     raise InputError(f"{file} has {what}; correct the name")
 
-
+# %% ../../nbs/sources/tables.ipynb #b3f617a7
 def _findings(table: pd.DataFrame, names: list[str], file: Path) -> pd.Series:
     "The names of those columns that say 1, joined by |; nan where none does."
     marked = pd.DataFrame({name: _column(table, name, file).str.casefold().isin(_TRUE) for name in names})
     return marked.apply(lambda row: "|".join(row.index[row]) or np.nan, axis=1)
 
-
+# %% ../../nbs/sources/tables.ipynb #e9d28ed6
 def _asked(table: pd.DataFrame, source, file: Path) -> pd.Series:
     "What `columns` names for one column of the manifest."
     if isinstance(source, list):
@@ -159,7 +159,7 @@ def _asked(table: pd.DataFrame, source, file: Path) -> pd.Series:
         return _column(table, name, file).str.extract(pattern, expand=False)
     return _column(table, source, file)
 
-
+# %% ../../nbs/sources/tables.ipynb #b8e51708
 def name_columns(
     table: pd.DataFrame,  # As `read_table` gives it
     columns: dict | None,  # Manifest column to that of the table, to a list of such, or to (column, pattern)
@@ -199,19 +199,19 @@ def kind_of(
     "The class that a name says, in whichever spelling."
     return _KIND_OF.get(frozenset(re.findall(r"[^\W\d_]+", str(words).casefold())) - _FILLERS)
 
-
+# %% ../../nbs/sources/tables.ipynb #79ad2de2
 def _elements(cell: str) -> list[str]:
     "The findings of a cell."
     parts = re.split(r"\||', *'", cell.strip("[]")) if cell[:1] == "[" else cell.split("|")
     return [part.strip(" '\"").casefold() for part in parts]
 
-
+# %% ../../nbs/sources/tables.ipynb #c9747db3
 def _own_words(cell: str) -> str | None:
     "What a cell says without being told what its words mean."
     number = next((label for label, words in _NUMBERS.items() if cell.casefold() in words), None)
     return number or kind_of(cell)
 
-
+# %% ../../nbs/sources/tables.ipynb #42b60720
 def _meaning(cells: Iterable[str], labels: dict, file: Path) -> dict[str, str]:
     "`labels` with both classes: by the words that are known, or by the only word that is left."
     labels = {str(word).casefold().strip(): label for word, label in labels.items()}
@@ -258,7 +258,7 @@ def translate(
     label = kind.where(kind.isna() | kind.isin(LABELS), "PNEUMONIA")
     return label.astype(object).where(label.notna(), None), kind.where(kind.isin(["BACTERIA", "VIRUS"])), said[:6]
 
-
+# %% ../../nbs/sources/tables.ipynb #518c89c3
 def _of_elements(cell: str, meaning: dict) -> str | None:
     "What a cell says, whole or by its findings."
     if cell.casefold() in meaning:
@@ -271,14 +271,14 @@ def _parts(name: str) -> list[str]:
     "The folders and the name of a path of any system, in small letters."
     return [part for part in re.split(r"[\\\\/]+", name.strip().casefold()) if part not in ("", ".", "..")]
 
-
+# %% ../../nbs/sources/tables.ipynb #e0dc0d72
 def _agree(a: list[str], b: list[str]) -> int:
     "How many of the last parts are the same."
     return next(
         (i for i, (x, y) in enumerate(zip(reversed(a), reversed(b), strict=False)) if x != y), min(len(a), len(b))
     )
 
-
+# %% ../../nbs/sources/tables.ipynb #b68350e3
 def _index(root: Path) -> dict[str, list[Path]]:
     "The files below a folder by their names, with and without ending; not those of masks, which are called alike."
     index = defaultdict(list)
@@ -289,7 +289,7 @@ def _index(root: Path) -> dict[str, list[Path]]:
             index[name].append(file)
     return index
 
-
+# %% ../../nbs/sources/tables.ipynb #cd080f16
 def _search(name: str, root: Path, index: dict) -> Path | None:
     "The file that a name means most likely, if that is one."
     parts = _parts(name)
@@ -298,7 +298,7 @@ def _search(name: str, root: Path, index: dict) -> Path | None:
     best = [file for file, n in zip(candidates, agree, strict=True) if n == max(agree)]
     return best[0] if len(best) == 1 else None
 
-
+# %% ../../nbs/sources/tables.ipynb #bc787641
 def locate(
     names: Iterable[str],  # Paths as a table has them
     root: str | Path,  # The folder they start from
@@ -319,7 +319,7 @@ def _box_list(text):
         raise ValueError(f"boxes {text}")
     return boxes
 
-
+# %% ../../nbs/sources/tables.ipynb #ff781dd4
 def _gather_boxes(table, file):
     "`boxes` becomes a list of [x, y, width, height], in pixels: of all rows of an image."
     try:
@@ -335,13 +335,13 @@ def _gather_boxes(table, file):
     boxes = numbers.dropna().apply(list, axis=1).groupby(table.path).agg(list)
     return table.drop(columns=_BOX).assign(boxes=[boxes.get(p, []) for p in table.path])
 
-
+# %% ../../nbs/sources/tables.ipynb #dd60baf8
 def _vote(labels: pd.Series) -> str | None:
     "The most frequent label; None if that is another one, or if two are as frequent."
     (first, most), *others = Counter(labels.where(labels.notna(), None)).most_common(2)
     return first if not others or others[0][1] < most else None
 
-
+# %% ../../nbs/sources/tables.ipynb #4e61bbfb
 def merge_rows(
     table: pd.DataFrame,  # With `path` and `label`, perhaps several rows a path
     file: Path,  # Where it is from
@@ -382,25 +382,25 @@ def _years(age) -> float | None:
         return int(m[1]) / _PER_YEAR[m[2].upper()]
     return pd.to_numeric(age, errors="coerce")
 
-
+# %% ../../nbs/sources/tables.ipynb #c1de7d17
 def _header(path):
-    "(patient, age, sex, view) of a DICOM file, None where it does not say."
-    tags, said = ["PatientID", "PatientAge", "PatientSex", "ViewPosition"], {}
+    "(patient, age, sex, view, scanner) of a DICOM file, None where it does not say."
+    tags, said = ["PatientID", "PatientAge", "PatientSex", "ViewPosition", "ManufacturerModelName"], {}
     with suppress(InputError), reading(Path(path)):
         header = dicom_elements(path, tags)
         said = {tag: str(header.get(tag) or "") or None for tag in tags}
     return tuple(map(said.get, tags))
 
-
+# %% ../../nbs/sources/tables.ipynb #f1c76e20
 def add_headers(
     table: pd.DataFrame,  # With absolute paths
-) -> pd.DataFrame:  # With `patient`, `age` (years), `sex`, `view`, as far as table or headers have them
+) -> pd.DataFrame:  # With `patient`, `age` (years), `sex`, `view`, `scanner`, as far as table or headers have them
     "Complete a manifest by the DICOM headers of its files."
     from fastprogress.fastprogress import progress_bar
 
     dicom = [p for p in table.path if Path(p).suffix.lower() in ("", ".dcm", ".dicom") and is_dicom(p)]
     headers = {p: _header(p) for p in progress_bar(dicom, leave=False)} if dicom else {}
-    for i, column in enumerate(("patient", "age", "sex", "view")):
+    for i, column in enumerate(("patient", "age", "sex", "view", "scanner")):
         said = table.path.map(lambda p, i=i: headers[p][i] if p in headers else None)
         if column in table:
             table[column] = table[column].where(table[column].notna(), said)
