@@ -7,7 +7,9 @@ __all__ = ['EVERY', 'OUTCOMES', 'Explanation', 'explain', 'plot_overlay', 'plot_
            'top_losses', 'plot_top_losses', 'plot_side_by_side', 'save_evidence', 'overlays']
 
 # %% ../nbs/04_gradcam.ipynb #d8eb87fe
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +71,7 @@ class _Source:
     std: float
     calibration: dict
     sha256: str
+    decide: Callable  # Logits (B, classes) to the numbers of the classes that are named
 
 # %% ../nbs/04_gradcam.ipynb #fd184ed6
 def _source(model, rows):
@@ -76,7 +79,9 @@ def _source(model, rows):
         card = model.card
         loader = model.batches(rows.path)
         scale = card["mean"][0], card["std"][0]
-        return _Source(model.model, model.classes, loader, *scale, model.calibration, card.get("sha256", ""))
+        return _Source(
+            model.model, model.classes, loader, *scale, model.calibration, card.get("sha256", ""), model.decided
+        )
     if not hasattr(model, "dls"):
         raise InputError(f"{type(model).__name__}: expected a Bundle (see load_bundle) or a fastai Learner")
     from fastai.vision.core import Normalize
@@ -85,11 +90,13 @@ def _source(model, rows):
     loader = model.dls.test_dl(items, num_workers=0)
     stats = [t for t in loader.after_batch.fs if isinstance(t, Normalize)]
     scale = (float(getattr(stats[0], name).flatten()[0]) for name in ("mean", "std")) if stats else (0.0, 1.0)
-    return _Source(model.model, list(model.dls.vocab), loader, *scale, {"method": "none"}, "")
+    return _Source(
+        model.model, list(model.dls.vocab), loader, *scale, {"method": "none"}, "", lambda logits: logits.argmax(1)
+    )
 
 # %% ../nbs/04_gradcam.ipynb #2ba2bdbd
 def _numbers(target, classes, n):
-    "Class numbers (n, T), or None for the predicted class, which may be asked for image by image."
+    "Class numbers (n, T); -1 for the class that the model names."
     if isinstance(target, str) and target == EVERY:
         return np.tile(np.arange(len(classes)), (n, 1))
     wanted = [target] * n if target is None or isinstance(target, str) else list(target)
@@ -97,13 +104,19 @@ def _numbers(target, classes, n):
     if unknown or len(wanted) != n:
         problem = f"unknown class {unknown.pop()}" if unknown else f"{len(wanted)} targets for {n} images"
         raise InputError(f"{problem}; this model has {', '.join(classes)}: give one for all images, or one for each")
-    return None if None in wanted else np.array([[classes.index(name)] for name in wanted])
+    return np.array([[-1 if name is None else classes.index(name)] for name in wanted])
+
+# %% ../nbs/04_gradcam.ipynb #d8b04f59
+def _with_named(numbers, decide, logits):
+    return np.where(numbers < 0, np.asarray(decide(logits))[:, None], numbers)
 
 # %% ../nbs/04_gradcam.ipynb #3006b2f0
 def explain(
     model: "Bundle | Learner",  # A trained model
     rows: pd.DataFrame,  # Rows of a manifest or of predictions, with `path`
-    target: str | list | None = None,  # The class to explain, one for each row, `EVERY`, or None: the most probable one
+    target: str
+    | list
+    | None = None,  # The class to explain, one for each row, `EVERY`, or None: the one the model names
     method: str = "gradcam",  # A key of `METHODS`
     layer: int | None = None,  # Block of the body; None: see `class_activation_maps`
 ) -> Explanation:  # Raises `InputError` for unknown classes, methods, layers and kinds of model
@@ -112,9 +125,10 @@ def explain(
     numbers, batches, start = _numbers(target, source.classes, len(rows)), [], 0
     for batch in progress_bar(source.batches, leave=False):
         x = batch[0]
-        part = None if numbers is None else numbers[start : start + len(x)]
+        part = numbers[start : start + len(x)]
         start += len(x)
-        raw, targets, logits = class_activation_maps(source.model, x, part, method, layer)
+        asked = partial(_with_named, part, source.decide)
+        raw, targets, logits = class_activation_maps(source.model, x, asked, method, layer)
         shown = ((x[:, 0] * source.std + source.mean).clamp(0, 1) * 255).cpu().round().numpy().astype(np.uint8)
         times = targets.size // len(x)
         batches.append(

@@ -6,6 +6,8 @@
 __all__ = ['BACKENDS', 'Paths', 'decision_table', 'Model', 'load', 'predict_files']
 
 # %% ../nbs/05_predict.ipynb #6adec5d1
+import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -23,7 +25,7 @@ from fastprogress.fastprogress import progress_bar
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from .core import InputError, alone, naming, one_line, sha256, whole_file
+from .core import InputError, alone, in_threads, naming, one_line, sha256, whole_file
 from .explain.cam import class_activation_maps, scale_maps
 from .gradcam import Explanation, explain, overlays
 from .model.bundle import Bundle, load_bundle
@@ -37,8 +39,35 @@ from .style import DISCLAIMER
 
 # %% ../nbs/05_predict.ipynb #e9aaf56d
 _BATCH = 32
+_LARGEST = 1 << 30  # bytes of a file
 
 
+def _copied(source: Path, target: Path) -> str:
+    "Copy a file; the answer is the SHA-256 of what was copied."
+    digest, left = hashlib.sha256(), _LARGEST
+    with open(source, "rb") as f, open(target, "wb") as copy:
+        while block := f.read(1 << 20):
+            left -= len(block)
+            if left < 0:
+                raise OSError(errno.EFBIG, "it has more than 1 GiB")
+            digest.update(block)
+            copy.write(block)
+    return digest.hexdigest()
+
+# %% ../nbs/05_predict.ipynb #00eadafa
+def _read_once(path: Path) -> tuple[Image.Image | None, str | None, str | None]:
+    "The image or the reason, and the hash of the very bytes it is from: they are read once, as a file may change."
+    if not os.path.isfile(path):  # nothing, a folder, or a pipe that would never end
+        return *screen(path), None
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / f"copy{path.suffix[:16]}"
+        try:
+            digest = _copied(path, copy)
+        except OSError as e:
+            return None, f"cannot be read ({e.strerror}); allow it to be read, or leave it out", None
+        return *screen(copy), digest
+
+# %% ../nbs/05_predict.ipynb #1c4be72f
 class _Files(Dataset):
     "Files that may be anything."
 
@@ -49,11 +78,7 @@ class _Files(Dataset):
         return len(self.files)
 
     def __getitem__(self, i):
-        image, reason = screen(self.files[i])
-        try:
-            digest = sha256(self.files[i])
-        except (OSError, ValueError):  # there is no such file; `reason` says so
-            digest = None
+        image, reason, digest = _read_once(self.files[i])
         if image is None:
             return digest, reason, None, None
         note = "; ".join(image.info["notes"]) or None
@@ -108,6 +133,7 @@ def decision_table(
 ) -> pd.DataFrame:  # `class`, `set` (such as NORMAL|PNEUMONIA, or none), `decision` (a class, or abstain), `reason`
     "Class, set and decision from calibrated probabilities. A model of an older format, without conformal limits, never abstains."
     named = pd.Series(decisions(preds, bundle.card["threshold"]), preds.index)
+    named = named.astype(object).where(preds.notna().all(axis=1), None)
     if "conformal" not in bundle.card:
         return pd.DataFrame({"class": named, "set": None, "decision": named, "reason": None})
     sets = conformal_sets(preds, bundle.card["conformal"])
@@ -132,7 +158,7 @@ def _save_maps(folder: Path, names: list[str], images: np.ndarray, raw: np.ndarr
 
 def _with_maps(bundle: Bundle, folder: Path, stems: list[str], squares: torch.Tensor) -> tuple[pd.DataFrame, list[str]]:
     "`p_CLASS` of each image, and the names of the overlays in `folder`."
-    parts = [class_activation_maps(bundle.model, x) for x in _parts(bundle.normalised(squares))]
+    parts = [class_activation_maps(bundle.model, x, bundle.decided) for x in _parts(bundle.normalised(squares))]
     raw, targets, logits = map(np.concatenate, zip(*parts, strict=True))
     names = [f"{stem}-{bundle.classes[t]}.jpg" for stem, t in zip(stems, targets, strict=True)]
     _save_maps(folder, names, squares.numpy(), raw)
@@ -171,9 +197,12 @@ def _batch_table(bundle, probabilities, maps, files, batch):
     table["status"] = np.where(refused.isna(), "scored", "refused")
     if squares is not None:
         seen = table.index[refused.isna()]
-        stems = [f"{one_line(files[i].stem)[:50]}-{digests[i][:8]}" for i in seen]
+        stems = [f"{one_line(files[i].stem)[:50].lstrip('=+-@')}-{digests[i][:8]}" for i in seen]
         table = table.join(_scored(bundle, probabilities, maps, stems, squares).set_index(seen))
-        refused = refused.fillna(table.pop("reason"))
+        broken = (table.status == "scored") & table[f"p_{bundle.classes[0]}"].isna()
+        table.loc[broken, "status"] = "refused"
+        table.loc[broken, table.columns.difference(["path", "sha256", "status"])] = None
+        refused = refused.fillna(table.pop("reason")).mask(broken, "the model's output for it is not a number")
     return table.assign(reason=refused, note=[n and one_line(n) for n in notes]).reindex(
         columns=_columns(bundle, maps is not None)
     )
@@ -252,8 +281,22 @@ def load(
     return Model(load_bundle(folder))
 
 # %% ../nbs/05_predict.ipynb #82282007
-def _written(file: BinaryIO, header: str) -> pd.DataFrame:
-    "`path` and `status` of the rows that are there; what follows the last whole line is cut off."
+def _same_files(there: pd.DataFrame, files: dict[str, Path]) -> pd.Series:
+    "Which rows are of files that are still what they were; those of other files stay."
+    known = [path in files for path in there.path]
+
+    def digest(path):
+        try:
+            return sha256(files[path]) if os.path.isfile(files[path]) else ""
+        except OSError:
+            return ""
+
+    found = iter(in_threads(digest, list(there.path[known])))
+    return pd.Series([not k or next(found) == old for k, old in zip(known, there.sha256, strict=True)], there.index)
+
+# %% ../nbs/05_predict.ipynb #4fff99b9
+def _written(file: BinaryIO, header: str, files: dict[str, Path]) -> pd.DataFrame:
+    "`path` and `status` of the rows that are there; what follows the last whole line, and rows of changed files, are cut."
     file.seek(0)
     file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
     if file.seek(0, os.SEEK_END) == 0:
@@ -262,9 +305,16 @@ def _written(file: BinaryIO, header: str) -> pd.DataFrame:
     if next(file) != header.encode():
         raise InputError(f"{file.name} has other columns, from another version; name another --out")
     file.seek(0)
-    return pd.read_csv(file, usecols=["path", "status"], dtype=str, keep_default_na=False)
+    there = pd.read_csv(file, dtype=str, keep_default_na=False)
+    same = _same_files(there, files)
+    if not same.all():
+        print(f"{(~same).sum()} file(s) have changed since their row was written, and are predicted anew")
+        there = there[same]
+        file.truncate(0)
+        _append(file, there.to_csv(index=False, lineterminator="\n"))
+    return there
 
-
+# %% ../nbs/05_predict.ipynb #832020b1
 def _append(file: BinaryIO, text: str):
     file.write(text.encode())
     file.flush()
@@ -342,9 +392,10 @@ def predict_files(
     with alone(out):
         _check_settings(out, side, settings)
         with naming(out), open(out, "a+b") as file:
-            there = _written(file, ",".join(_columns(bundle, bool(maps))) + "\n")
+            named = {one_line(f): f for f in files}
+            there = _written(file, ",".join(_columns(bundle, bool(maps))) + "\n", named)
             counts, known = there.status.value_counts(), set(there.path)
-            rest = [f for f in files if one_line(f) not in known]
+            rest = [f for name, f in named.items() if name not in known]
             for table in _tables(bundle, rest, backend, maps, workers):
                 _append(file, table.to_csv(index=False, header=False, lineterminator="\n"))
                 counts = counts.add(table.status.value_counts(), fill_value=0)

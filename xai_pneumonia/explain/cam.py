@@ -6,7 +6,7 @@
 __all__ = ['CELLS', 'METHODS', 'class_activation_maps', 'scale_maps', 'enlarge']
 
 # %% ../../nbs/explain/cam.ipynb #fad0d45e
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 
 import numpy as np
@@ -140,6 +140,7 @@ def _check(model, x, method):
 def _targets(target, logits):
     "Class numbers (B, T): T maps for each image."
     n, n_classes = logits.shape
+    target = target(logits) if callable(target) else target
     numbers = logits.argmax(1) if target is None else np.asarray(target)
     if numbers.ndim == 0:
         numbers = np.broadcast_to(numbers, n)
@@ -155,7 +156,8 @@ def class_activation_maps(
     x: torch.Tensor,  # (B, 3, H, W), normalised; may be a fastai `TensorImage`
     target: int
     | Iterable
-    | None = None,  # Class number for all images, (B) one each, (B, T) several each; None: the predicted
+    | Callable
+    | None = None,  # Class number for all images, (B) one each, (B, T) several each, or a function of the logits; None: the highest
     method: str = "gradcam",  # A key of `METHODS`
     layer: int | None = None,  # Block of the body whose output is mapped; None: the deepest with `CELLS` cells per side
 ) -> tuple[

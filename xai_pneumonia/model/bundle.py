@@ -30,7 +30,7 @@ from .recipes import Recipe
 from ..sources.images import make_loader, to_square
 from ..stats.abstain import conformal_sets, conformal_thresholds
 from ..stats.calibrate import calibrate, fit_calibration
-from ..stats.thresholds import choose_threshold
+from ..stats.thresholds import choose_threshold, decisions
 from ..style import DISCLAIMER
 
 # %% ../../nbs/model/bundle.ipynb #a63ed7b1
@@ -81,6 +81,14 @@ class Bundle:
         p = logits.float().softmax(1).cpu().numpy().astype(float)
         columns = [f"p_{c}" for c in self.classes]
         return calibrate(pd.DataFrame(p, columns=columns), self.calibration)[columns]
+
+    def decided(
+        self,
+        logits: np.ndarray,  # (B, classes), the model's output
+    ) -> np.ndarray:  # (B,) class numbers
+        "The class that is named: by calibrated probabilities and the threshold, as in every table. Maps are of this one."
+        named = decisions(self.probabilities(torch.as_tensor(logits)), self.card["threshold"])
+        return np.array([self.classes.index(name) for name in named])
 
 # %% ../../nbs/model/bundle.ipynb #afae48a1
 def make_bundle(
@@ -233,6 +241,10 @@ def load_bundle(
         raise InputError(
             f"{path} does not fit the backbone {card['backbone']} named in model.json; copy both files again"
         ) from e
+    if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+        raise InputError(
+            f"{path}: some of its weights are not numbers, or infinite; train again with a lower learning rate"
+        )
     return Bundle(model.eval().to(memory_format=torch.channels_last), card)
 
 # %% ../../nbs/model/bundle.ipynb #c0812d96

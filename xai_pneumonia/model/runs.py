@@ -7,6 +7,7 @@ __all__ = ['Files', 'Run', 'environment', 'data_card', 'write_run', 'read_run', 
 
 # %% ../../nbs/model/runs.ipynb #15811d36
 import json
+import os
 import platform
 import sys
 from dataclasses import asdict, dataclass
@@ -140,7 +141,7 @@ def read_run(
     predictions = read_predictions(folder / Files.PREDICTIONS)
     perturbed = read_predictions(folder / Files.PERTURBED)
     for table in (predictions, perturbed):
-        table["path"] = [str(root / p) for p in table.path]
+        table["path"] = [os.path.normpath(root / p) for p in table.path]  # as the manifest has them
     environment = json.loads((folder / names[0]).read_text(encoding="utf-8"))
     return Run(folder, environment, manifest, predictions, perturbed, pd.read_csv(folder / Files.HISTORY))
 

@@ -94,7 +94,7 @@ MAP_METHODS = [name for name in METHODS if name not in ("ablationcam", "scorecam
 def _explain(model: Model, items: list[_Item], method: str, target: str) -> Explanation:
     "Maps of files that were scored; `target` is a class, or `_MOST_PROBABLE`."
     squares = np.stack([item.square for item in items])
-    number = None if target == _MOST_PROBABLE else model.bundle.classes.index(target)
+    number = model.bundle.decided if target == _MOST_PROBABLE else model.bundle.classes.index(target)
     x = model.bundle.normalised(torch.from_numpy(squares))
     raw, targets, _ = class_activation_maps(model.bundle.model, x, number, method)
     table = pd.DataFrame([item.row for item in items]).assign(target=model.classes_[targets])
