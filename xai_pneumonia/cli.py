@@ -87,6 +87,29 @@ def _changes(task, weights, changes):
     named = {"task": task, "weights": weights}
     return {name: value for name, value in named.items() if value} | dict(map(parse_change, changes))
 
+# %% ../nbs/08_cli.ipynb #51573c7f
+def _check_words(data, out, recipe, changes):
+    "Find a slip of the pen before torch is loaded and data are looked at: in half a second, and not after the audit."
+    import os
+
+    from xai_pneumonia.core import InputError, check_new_folder
+    from xai_pneumonia.model.recipes import with_changes
+
+    if out:
+        check_new_folder(out)
+    if data and not os.path.exists(data):
+        raise InputError(f"{data} (given) is not there; give the folder that holds train/ and test/, or a CSV")
+    problems = []
+    for name in [recipe] if recipe else ["default", "phantom"]:  # which of them is for the data to say
+        try:
+            weights = with_changes(name, changes).weights
+            if weights not in ("imagenet", "none") and not os.path.isfile(weights):
+                raise InputError(f"weights {weights} is not a file; give imagenet, none, or a state-dict file")
+            return
+        except InputError as e:
+            problems.append(e)
+    raise problems[0]
+
 # %% ../nbs/08_cli.ipynb #784c3ea0
 def _table(command):
     "The options of all commands that read labels from a table."
@@ -146,18 +169,22 @@ def run(data, out, task, weights, recipe, changes, **options):
     that the options name, a zip of such a folder, or an npz of MedMNIST. Without it, what XAI_PNEUMONIA_DATA names is
     used; without that, synthetic images are made and used.
     """
+    changes = _changes(task, weights, changes)
+    _check_words(data, out, recipe, changes)
     from xai_pneumonia.run import run as run_all
 
-    run_all(data, out, recipe=recipe, **options, **_changes(task, weights, changes))
+    run_all(data, out, recipe=recipe, **options, **changes)
 
 # %% ../nbs/08_cli.ipynb #9a87b48b
 @main.command()
 @_training
 def train(data, out, task, weights, recipe, changes, **options):
     "The first half of `run`: audit, split, train. `report` makes the rest."
+    changes = _changes(task, weights, changes)
+    _check_words(data, out, recipe, changes)
     from xai_pneumonia.run import train_only
 
-    folder, _ = train_only(data, out, recipe, **options, **_changes(task, weights, changes))
+    folder, _ = train_only(data, out, recipe, **options, **changes)
     click.echo(f"run folder: {folder}")
 
 # %% ../nbs/08_cli.ipynb #9fa42eea

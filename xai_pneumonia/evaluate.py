@@ -117,7 +117,7 @@ def threshold_shift(
         if set(is_pneumonia(part)) == {True, False}:
             chosen["youden, chosen here"] = choose_threshold(part)
         for rule, threshold in chosen.items():
-            measured = binary_metrics(part, threshold, n_boot=500)
+            measured = binary_metrics(part, threshold)
             cells = {
                 f"{m} {c}": measured.loc[m, c] for m in PROPORTIONS[1:3] for c in ("k", "n", "value", "low", "high")
             }
@@ -133,17 +133,17 @@ def _right_and_wrong(rates, prevalence):
 
 # %% ../nbs/03_evaluate.ipynb #1f7a0e7a
 def predictive_values(
-    preds: pd.DataFrame,  # Predictions of one split, with both classes
+    preds: pd.DataFrame,  # Predictions of one split
     threshold: float,  # Pneumonia when score >= this
     prevalences: list[float] = (0.01, 0.05, 0.2, 0.5),  # Shares of ill patients, between 0 and 1
-) -> pd.DataFrame:  # By prevalence: ppv, ppv_low, ppv_high, npv, npv_low, npv_high
+) -> pd.DataFrame:  # By prevalence: ppv, ppv_low, ppv_high, npv, npv_low, npv_high; NaN where a class is missing
     "What a decision is worth where pneumonia is as common as stated; 95 % by bootstrap over patients."
     point = binary_metrics(preds, threshold, n_boot=1).value[["sensitivity", "specificity"]].to_numpy()
     boot = bootstrap(preds, threshold)[["sensitivity", "specificity"]].dropna().to_numpy()
     rows = {}
     for p in prevalences:
         ppv, npv = (ratio(r, r + w) for r, w in _right_and_wrong(np.vstack([point, boot]), p))
-        low, high = np.nanquantile(np.stack([ppv[1:], npv[1:]]), [0.025, 0.975], axis=1)
+        low, high = pd.DataFrame({"ppv": ppv[1:], "npv": npv[1:]}).quantile([0.025, 0.975]).to_numpy()
         low, high = (np.where(low < high, end, np.nan) for end in (low, high))
         names = [f"{m}{end}" for end in ("", "_low", "_high") for m in ("ppv", "npv")]
         rows[p] = dict(zip(names, [ppv[0], npv[0], *low, *high], strict=True))
@@ -177,7 +177,7 @@ def subgroups(
     rows = {}
     for variable, value, inside in _groups(preds, manifest):
         part = preds[inside]
-        measured = binary_metrics(part, threshold, n_boot=1000).loc[["sensitivity", "specificity", "auroc"]]
+        measured = binary_metrics(part, threshold).loc[["sensitivity", "specificity", "auroc"]]
         cells = {f"{m}_{c}": measured.loc[m, c] for m in measured.index for c in ("value", "k", "n", "low", "high")}
         rows[variable, value] = {"images": len(part), "patients": part["patient"].nunique(), **cells}
     index = pd.MultiIndex.from_tuples(rows, names=["variable", "value"])

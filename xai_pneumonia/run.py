@@ -20,10 +20,11 @@ from .explain.evidence import Evidence, bundle_body, check_name
 from .explain.evidence import fit_evidence, named_body, write_evidence
 from .explain.shortcuts import shortcut_audit
 from .explain.trust import trust, trust_table
+from .model.backbones import load_backbone
 from .model.bundle import load_bundle, load_card, predict
 from .model.devices import is_first
 from .model.perturb import robustness
-from .model.recipes import Recipe, change_recipe, find_recipe
+from .model.recipes import Recipe, with_changes
 from .model.runs import Files, read_run
 from .model.tracking import tracker
 from .report import class_rows, write_report
@@ -41,13 +42,29 @@ def _step(number, text):
     print(f"[{number}/4] {text}", flush=True)
 
 # %% ../nbs/07_run.ipynb #40af759c
+def _check_classes(manifest, task):
+    "There must be something to learn; a test set of one class gets a result, and a sentence."
+    column, classes = TASKS[task]
+    for test, rows in manifest.groupby(manifest.split == "test"):
+        missing = ", ".join(c for c in classes if c not in set(rows[column]))
+        if missing and test:
+            print(f"note: the test images have none of {missing}; what needs both, such as AUROC, is undefined")
+        elif missing:
+            raise InputError(
+                f"there is no training image of {missing} ({column}); add some, or say with --positive and --negative "
+                "which labels of a table mean what"
+            )
+
+# %% ../nbs/07_run.ipynb #8cdd9834
 def prepare(
     root: str | Path,  # A data folder
     recipe: Recipe,  # Its `valid` and `seed` decide the split
     table: dict | None = None,  # How to read a table, see `read_data`
 ) -> pd.DataFrame:  # The manifest, inspected and split; raises `InputError` on unreadable images
     "Open every image, split by patient, audit, and print what was found."
-    manifest = inspect_images(read_data(root, table))
+    manifest = read_data(root, table)
+    _check_classes(manifest, recipe.task)
+    manifest = inspect_images(manifest)
     broken = manifest.error.notna()
     if broken.any():
         first = manifest.path[broken].iloc[0]
@@ -76,11 +93,7 @@ def choose_recipe(
     "The named recipe with changes; without a name, `phantom` for synthetic images and `default` for others."
     if recipe is None:
         recipe = "phantom" if is_synthetic(root) else "default"
-    if isinstance(recipe, str):
-        recipe = find_recipe(recipe)
-    if changes.get("weights") == "none":  # there are no features to freeze, no statistics to keep
-        changes = {"frozen_epochs": 0, "batchnorm": "moving"} | changes
-    return change_recipe(recipe, changes)
+    return with_changes(recipe, changes)
 
 # %% ../nbs/07_run.ipynb #a546d368
 def _new_run_folder(root):
@@ -99,6 +112,7 @@ def _train(path=None, out=None, recipe=None, resume=False, folds=None, track=Non
     _step(1, "data: find, audit, split by patient")
     root = find_data(path)
     recipe = choose_recipe(root, recipe, **changes)
+    load_backbone(recipe.backbone, recipe.weights)  # whatever is wrong with them is told before the data is audited
     manifest = prepare(root, recipe, table)
     out = Path(out) if out is not None else _new_run_folder(root)
     _step(2, f"training: {recipe.backbone}, weights {Path(recipe.weights).name}, task {recipe.task}")

@@ -14,6 +14,7 @@ import os
 import tempfile
 from contextlib import nullcontext
 from functools import partial
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
@@ -151,13 +152,8 @@ def make_learner(
 
 # %% ../nbs/02_train.ipynb #4d099a93
 def _check_training_images(manifest, recipe):
-    "Require a whole batch of images, and some of each class."
+    "Require some images of each class."
     column, classes = TASKS[recipe.task]
-    train = manifest[manifest.split == "train"]
-    if len(train) < recipe.batch_size:
-        raise InputError(
-            f"{len(train)} training images are fewer than one batch of {recipe.batch_size}; lower batch_size or add images"
-        )
     for split in ("train", "valid"):
         if missing := set(classes) - set(manifest[column][manifest.split == split]):
             raise InputError(
@@ -166,6 +162,10 @@ def _check_training_images(manifest, recipe):
 
 # %% ../nbs/02_train.ipynb #3cdc413d
 def _loaders(manifest, recipe):
+    n = int((manifest.split == "train").sum())
+    if n < recipe.batch_size:  # the last, incomplete batch is left out, and this would be the only one
+        recipe = replace(recipe, batch_size=n)
+        print(f"train: {n} images are fewer than a batch; batches of {n} are used")
     names = "task size resize batch_size sampler rotate zoom lighting flip vertical_flip gamma border crop".split()
     values = {name: getattr(recipe, name) for name in names}
     return make_dls(manifest, stats=normalisation(recipe.backbone), **values)
@@ -207,7 +207,7 @@ def fit_recipe(
 ) -> tuple[Learner, pd.DataFrame, str]:  # Learner with the kept weights; history, a row an epoch; origin of the weights
     """Train by a recipe; with the schedule one_cycle, by Smith's policy (2018, arXiv 1803.09820).
 
-    Raises `InputError` with fewer training images than one batch (the last, incomplete batch is left out), with a class
+    The last, incomplete batch is left out; of fewer images than one batch, all make one. Raises `InputError` with a class
     missing, if the loss is not finite before the first epoch has ended (if that happens later, an epoch before it is
     kept), and for a checkpoint that cannot be written or belongs to another training.
     """
