@@ -411,9 +411,15 @@ def export(bundle, out):
 # %% ../nbs/08_cli.ipynb #dbe825d5
 @main.command()
 @click.argument("bundle")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; there is no password.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen at. Beyond this machine: with a password, or a link that works once.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
-def app(bundle, host, port):
+@click.option("--password", envvar="XAI_PNEUMONIA_PASSWORD", help="Ask for it. [XAI_PNEUMONIA_PASSWORD]")
+def app(bundle, host, port, password):
     """Open a page in the browser for the model of BUNDLE: drop X-rays, see probability, interval, map; Ctrl-C ends it.
 
     BUNDLE is a run folder, or one with model.safetensors and model.json. Nothing that is dropped is kept. Needs the
@@ -421,7 +427,7 @@ def app(bundle, host, port):
     """
     from xai_pneumonia.pages.app import serve
 
-    serve(bundle, host, port)
+    serve(bundle, host, port, password)
 
 # %% ../nbs/08_cli.ipynb #2badfaf3
 @main.command()

@@ -10,13 +10,15 @@ import base64
 import io
 import json
 import os
+import secrets
+import shutil
 import signal
 import tempfile
 import time
 import zipfile
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +28,10 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from ..core import InputError, one_line, package_text
+from ..core import InputError, alone, one_line, package_text
 from ..explain.cam import METHODS, class_activation_maps
 from ..gradcam import Explanation, overlays
+from .guard import Door, Guard, Room, is_loopback
 from ..predict import Model, load
 from ..sources.images import read_image, to_square
 from ..stats.calibrate import reliability
@@ -42,7 +45,7 @@ from ..model.runs import Files
 # %% ../../nbs/pages/app.ipynb #ec993977
 MAX_FILES = 32  # in one drop
 MAX_SIZE = "64mb"  # of a file
-_SESSIONS = 32  # pages whose results are in memory; the oldest are forgotten
+_SESSIONS = 32  # pages whose results are in memory; those used longest ago are forgotten
 _MOST_PROBABLE = "most probable"  # the choice of class that `predict --maps` makes
 _SIDE = 1024  # pixels of the picture shown
 
@@ -51,7 +54,6 @@ _SIDE = 1024  # pixels of the picture shown
 class _Item:
     "One file that was dropped."
 
-    path: str  # Where it was, for a moment
     row: dict  # Of `Model.predict`
     square: np.ndarray | None = None  # (size, size) uint8, as the model saw it; None: refused
     shown: Image.Image | None = None  # Mode L
@@ -72,16 +74,14 @@ def _pictures(card: dict, path: Path) -> dict:
     return {"square": square, "shown": shown, "under": under}
 
 # %% ../../nbs/pages/app.ipynb #0d3a05ea
-def _read(model: Model, uploads: list[tuple[Path, str]], known: dict[str, _Item]) -> list[_Item]:
-    "Score files, and delete them, whatever happens; `known` stands in for those that are gone."
+def _read(model: Model, uploads: list[tuple[Path, str]]) -> list[_Item]:
+    "Score files, and delete them, whatever happens."
     try:
         rows = _rows(model.predict([path for path, _ in uploads]))
         items = []
         for (path, name), row in zip(uploads, rows, strict=True):
-            found = known.get(str(path)) if row["sha256"] is None else None
-            row = (found.row if found else row) | {"path": one_line(name)}
-            pictures = _pictures(model.bundle.card, path) if not found and row["status"] == "scored" else {}
-            items.append(replace(found, row=row) if found else _Item(str(path), row, **pictures))
+            pictures = _pictures(model.bundle.card, path) if row["status"] == "scored" else {}
+            items.append(_Item(row | {"path": one_line(name)}, **pictures))
         return items
     finally:
         for path, _ in uploads:
@@ -145,14 +145,22 @@ def _measured(folder: Path) -> dict[str, str]:
     "For each method, what was found when its maps were held against marked disease."
     found = {}
     for file in sorted(Path(folder).glob(f"{Files.TRUST}/*.csv")):
-        table = pd.read_csv(file).query("measure == 'hit rate'").set_index("map")
-        for name, row in table[~table.control.astype(bool)].iterrows():
-            control = table.loc[row.best_control]
-            found[name] = (
-                f"Measured on {row.images} images of {file.stem}: the highest point of {name} lay in the marked disease "
-                f"in {100 * row.value:.0f} % of them; of the best control ({row.best_control}), which knows nothing of the model, "
-                f"in {100 * control.value:.0f} %."
-            )
+        try:
+            found |= _of_table(file)
+        except Exception as e:  # a table can be wrong in more ways than we can think of
+            raise InputError(f"{file} is not a table of trust ({e!r}); make it again, or remove it") from e
+    return found
+
+
+def _of_table(file: Path) -> dict[str, str]:
+    table, found = pd.read_csv(file).query("measure == 'hit rate'").set_index("map"), {}
+    for name, row in table[~table.control.astype(bool)].iterrows():
+        control = table.loc[row.best_control]
+        found[name] = (
+            f"Measured on {row.images} images of {file.stem}: the highest point of {name} lay in the marked disease "
+            f"in {100 * row.value:.0f} % of them; of the best control ({row.best_control}), which knows nothing of the model, "
+            f"in {100 * control.value:.0f} %."
+        )
     return found
 
 # %% ../../nbs/pages/app.ipynb #0e3d63fc
@@ -163,7 +171,7 @@ _HEADER = """
 <p class="quiet">{{ card.backbone }}, trained on {{ card.trained_on.name }}; threshold {{ percent(card.threshold) }};
  model {{ card.sha256[:8] }}</p>"""
 _LISTED = """
-<div class="listed"><p class="quiet">Frontal chest X-rays as JPEG, PNG or DICOM; at most {{ most }} files of {{ size }} MB each.
+<div class="listed"><p class="quiet">Frontal chest X-rays as DICOM, JPEG, PNG, TIFF and the like; at most {{ most }} files of {{ size }} MB each.
  They are deleted as soon as they are scored.</p>
 {% if problem %}<p class="caution notice" role="alert">{{ problem }}</p>{% endif %}
 {% if items|length > 1 %}<div class="scroll"><table>
@@ -191,6 +199,7 @@ _RESULT = """
 {% if card.classes|length > 2 %}<p>{% for c in card.classes %}{{ c }} {{ percent(item.row["p_" + c]) }}{{
  ", " if not loop.last }}{% endfor %}</p>{% endif %}
 <p>{{ sentence }}</p>
+{% if item.row.note %}<p class="quiet">In reading it: {{ item.row.note }}.</p>{% endif %}
 {% if item.row.set %}<p>95 % set: <b>{{ item.row.set.replace("|", " or ") }}</b></p>{% endif %}
 {% endif %}<p class="caution">{{ caution }}{% if synthetic %} Trained on synthetic images.{% endif %}</p></div>"""
 _PICTURES = """
@@ -291,14 +300,20 @@ class _Session:
 
 
 class _Sessions(OrderedDict):
-    "By key. The oldest are forgotten."
+    "By key. Those used longest ago are forgotten, once others have results to keep."
 
     def start(self, key: str) -> _Session:
         self.pop(key, None)
         session = self[key] = _Session()
+        return session
+
+    def keep(self, key: str, session: _Session, items: list[_Item]):
+        "Give a session its results; one without any takes nobody's place."
+        session.items = items
+        if not items and self.get(key) is session:
+            del self[key]
         while len(self) > _SESSIONS:
             self.popitem(last=False)
-        return session
 
 
 def _said(view: _View, problem: str = "") -> tuple[str, str, str]:
@@ -329,8 +344,7 @@ class _Desk:
             problem = f"{len(uploads)} files were dropped, at most {MAX_FILES} are taken at a time; none was scored."
             return _said(self.view, problem)
         session = self.sessions.start(key)  # before the work: `forget` may come in between
-        known = {item.path: item for other in list(self.sessions.values()) for item in other.items}
-        session.items = _read(self.view.model, uploads, known)
+        self.sessions.keep(key, session, _read(self.view.model, uploads) if uploads else [])
         return _shown(self.view, session, method, target)
 
     def choose(self, key, number, method, target):
@@ -344,6 +358,7 @@ class _Desk:
         "Another method or class."
         if key not in self.sessions:
             return _said(self.view, _GONE)
+        self.sessions.move_to_end(key)
         return _shown(self.view, self.sessions[key], method, target)
 
     def evidence(self, key, method, target):
@@ -378,6 +393,31 @@ _SAVE = """text => { if (text) {
   const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0)), link = document.createElement('a')
   link.href = URL.createObjectURL(new Blob([bytes], {type: 'application/zip'}))
   link.download = 'evidence.zip'; link.click(); setTimeout(() => URL.revokeObjectURL(link.href), 60000) } return '' }"""
+
+# %% ../../nbs/pages/app.ipynb #5d4d3412
+_MAX_FIELD = 1 << 16  # bytes of a form's field that is no file
+
+
+def _tighten_uploads():
+    "Let each upload have a place of its own, and a text field an end."
+    from gradio import route_utils
+    from starlette.formparsers import MultiPartException
+
+    class Upload(route_utils.GradioUploadFile):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.sha.update(secrets.token_bytes(16))  # the name of its folder
+
+    class Parser(route_utils.GradioMultiPartParser):
+        def on_part_data(self, data, start, end):
+            part = self._current_part
+            if part.file is None and len(part.data) + end - start > _MAX_FIELD:
+                raise MultiPartException(f"Field exceeded maximum allowed size of {_MAX_FIELD} bytes.")
+            super().on_part_data(data, start, end)
+
+    if not hasattr(route_utils, "_tightened"):
+        route_utils.GradioUploadFile, route_utils.GradioMultiPartParser = Upload, Parser
+        route_utils._tightened = True
 
 # %% ../../nbs/pages/app.ipynb #126682ca
 def _layout(gr, view):
@@ -445,26 +485,43 @@ def make_app(
     return page
 
 # %% ../../nbs/pages/app.ipynb #b958b6a9
+_PREFIX = "xai-pneumonia-app-"  # of a folder for uploads
+
+
 def _sweep(folder: Path, age: float = 600):
     "Remove what is older, in seconds."
     for path in sorted(folder.rglob("*"), reverse=True):
         with suppress(OSError):  # a folder is not empty yet, a file is removed already
-            if time.time() - path.stat().st_mtime > age:
+            if path.suffix != ".lock" and time.time() - path.stat().st_mtime > age:
                 path.unlink() if path.is_file() else path.rmdir()
 
 
-def _launch(page, host: str, port: int) -> str:
+def _sweep_orphans():
+    "Remove the folders of processes that were killed."
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(InputError, OSError):  # it has an owner, or belongs to another user
+            if left.is_dir() and not left.is_symlink():
+                with alone(left / "uploads"):
+                    shutil.rmtree(left)
+
+
+def _launch(page, host: str, port: int, door: Door) -> str:
     "Start serving in a thread; the address."
+    from starlette.middleware import Middleware
+
     gr = _gradio()
+    _tighten_uploads()
     theme = gr.themes.Default(
         primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     )
     alone = {"share": False, "footer_links": [], "run_history": False, "enable_monitoring": False, "mcp_server": False}
     limits = {"max_file_size": MAX_SIZE, "state_session_capacity": _SESSIONS, "ssr_mode": False, "pwa": False}
     page.queue(max_size=2 * _SESSIONS, api_open=False)
+    room = Room(os.environ["GRADIO_TEMP_DIR"], MAX_FILES * (int(MAX_SIZE.removesuffix("mb")) << 20))
+    guard = {"middleware": [Middleware(Guard, host=host, door=door, room=room)]}
     try:
         where = {"server_name": host, "server_port": port, "prevent_thread_lock": True, "quiet": True}
-        return page.launch(**where, **alone, **limits, theme=theme, css=_CSS)[1]
+        return page.launch(**where, **alone, **limits, theme=theme, css=_CSS, app_kwargs=guard)[1]
     except OSError as e:
         raise InputError(f"{host} port {port} cannot be used; name another port, such as {port + 1}") from e
 
@@ -473,17 +530,23 @@ def serve(
     folder: str | Path,  # A run folder, or any folder with model.safetensors and model.json
     host: str = "127.0.0.1",  # Address to listen at; 0.0.0.0: every one this machine has
     port: int = 7860,
+    password: str | None = None,  # What the browser asks for; None: nothing here, elsewhere a link that works once
 ):  # Raises `InputError` for a model that cannot be read, a port that is taken, or without gradio
     "Show the page until Ctrl-C."
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder is removed then, too
-    with tempfile.TemporaryDirectory(prefix="xai-pneumonia-app-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
+    token = None if password or is_loopback(host) else secrets.token_urlsafe(32)
+    _sweep_orphans()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as own, alone(Path(own) / "uploads"):
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads := Path(own) / "uploads")
+        uploads.mkdir()
         page = make_app(folder)
         try:
-            print(f"{_launch(page, host, port)} (Ctrl-C ends it)\n{DISCLAIMER}", flush=True)
+            address = _launch(page, host, port, Door(password, token))
+            once = f"?token={token} (for the first who opens it)" if token else ""
+            print(f"{address}{once} (Ctrl-C ends it)\n{DISCLAIMER}", flush=True)
             while True:
                 time.sleep(60)
-                _sweep(Path(uploads))
+                _sweep(uploads)
         except KeyboardInterrupt:
             print("ended")
         finally:
