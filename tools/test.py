@@ -274,19 +274,24 @@ class Progress:
         return "slowest: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in worst)
 
 
+def shares_nothing(path):
+    "Does a notebook lie below the networks, so that it need not wait for the example runs?"
+    return path.parts[1] in ("stats", "sources") or path.stem in ("core", "style")
+
+
 def main(chosen):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # or the processes would wait for each other
     first = [] if chosen else [lint, in_step, readme_in_step, links, readable, documented, requirements]
-    long = (
-        [] if chosen else [wheel, Path("nbs/explain/trust.ipynb"), benchmarks, pages]
-    )  # longest first, or one would end alone
+    long = [] if chosen else [wheel, Path("nbs/explain/trust.ipynb"), benchmarks, pages]  # or one would end alone
     others = [Path(p) for p in chosen] or [p for p in files(root) if p.suffix == ".ipynb" and p not in long]
+    early, late = ([p for p in others if shares_nothing(p) == wanted] for wanted in (True, False))
     progress = Progress(len(first) + 1 + len(long) + len(others))
-    passed = [progress.passes(test) for test in (*first, example)]
-    os.environ["OMP_NUM_THREADS"] = "1"  # or the processes would compete for cores
+    passed = [progress.passes(test) for test in first]
     if "forkserver" in get_all_start_methods():
         processes.set_forkserver_preload(PRELOADED)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        passed += pool.map(progress.passes, long + others)
+        passed += pool.map(progress.passes, [example, *early])
+        passed += pool.map(progress.passes, long + late)
     print(progress.slowest())
     print(f"{sum(passed)} passed, {len(passed) - sum(passed)} failed")
     sys.exit(not all(passed))

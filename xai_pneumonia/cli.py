@@ -317,7 +317,7 @@ def _numbers(context, parameter, text):
     except ValueError as e:
         raise click.BadParameter(f"{text}: expected numbers with commas between them, such as 5,8,11") from e
 
-
+# %% ../nbs/08_cli.ipynb #4cea4a2a
 @evidence.command("fit")
 @click.argument("boxed")
 @click.option("--out", required=True, help="File to write; RUN/evidence.safetensors puts it beside the model of RUN.")

@@ -77,7 +77,7 @@ def naming(
             raise
         raise OSError(e.errno or errno.EIO, e.strerror or str(e), str(path)) from e
 
-
+# %% ../nbs/core.ipynb #c8a9fc4c
 @contextmanager
 def whole_file(
     path: str | Path,  # Destination; an existing file is replaced
@@ -104,7 +104,7 @@ def check_new_folder(
         raise InputError(f"{path} already exists and is not an empty folder; name another, or remove it first")
     return path
 
-
+# %% ../nbs/core.ipynb #56192a86
 @contextmanager
 def whole_folder(
     path: str | Path,  # Destination; must not exist, or must be empty
@@ -136,7 +136,7 @@ def _lock(file, mark: Path) -> bool:
     except (BlockingIOError, FileNotFoundError):
         return False
 
-
+# %% ../nbs/core.ipynb #df6963f5
 def _open_lock(mark: Path):
     "Open the lock without changing what is in it; refuse a link, so that no other file is opened in its place."
     try:
@@ -150,7 +150,7 @@ def _open_lock(mark: Path):
     file.close()
     raise InputError(f"{mark} is a pipe or a device, not a lock; remove it")
 
-
+# %% ../nbs/core.ipynb #b0ab0c42
 @contextmanager
 def alone(
     path: str | Path,  # The file or folder that the block makes; meanwhile `.NAME.lock` lies beside it

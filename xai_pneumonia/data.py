@@ -167,7 +167,7 @@ def _say(manifest, how):
     print(how)
     return manifest
 
-
+# %% ../nbs/00_data.ipynb #582e7c8f
 def _check_splits(manifest):
     if unknown := {str(s) for s in manifest.split} - {"train", "valid", "test"}:
         raise InputError(f"split {min(unknown)}: expected train, valid or test for each image; rename it")

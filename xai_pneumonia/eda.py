@@ -33,7 +33,7 @@ def _present(values, order=tuple(STYLES)):
     "The values that occur, in the order of the figures."
     return [value for value in order if value in set(values)]
 
-
+# %% ../nbs/01_eda.ipynb #3e0f31f0
 def class_table(
     manifest: pd.DataFrame,  # A manifest, split
 ) -> pd.DataFrame:  # A row per split: images of each class, `images`, `patients`, `images per patient`
@@ -94,7 +94,7 @@ def _show(ax, image, title="", **kwargs):
     ax.set_title(title, loc="left", fontsize=8)
     ax.set_axis_off()
 
-
+# %% ../nbs/01_eda.ipynb #037ea5cf
 def plot_samples(
     manifest: pd.DataFrame,  # A manifest
     n: int = 6,  # Images per class
@@ -200,7 +200,7 @@ def _load_pixels(
     "All images, squashed to a small square."
     return np.stack(_each_image(lambda image: np.asarray(to_square(image, size, "squish")), manifest))
 
-
+# %% ../nbs/01_eda.ipynb #7e81761d
 def plot_means(
     manifest: pd.DataFrame,  # A manifest
     size: int = 64,  # Side of the mean images, in pixels
@@ -242,7 +242,7 @@ def ring_predictions(
     "Probability of pneumonia by a logistic regression on the border ring, fitted on the training images."
     return _by_ring(manifest, _load_pixels(manifest, size))
 
-
+# %% ../nbs/01_eda.ipynb #6642d5be
 def _by_ring(manifest, pixels):
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -158,7 +158,7 @@ def plot_overlay(
     ax.set_axis_off()
     return drawn
 
-
+# %% ../nbs/04_gradcam.ipynb #fb538fb5
 def _colour_bar(fig, axes, common):
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -221,7 +221,7 @@ def _surest(predictions, threshold, outcome, positive, n):
     order = np.argsort(score if "negative" in outcome else -score, kind="stable")
     return rows.iloc[order[:n]]
 
-
+# %% ../nbs/04_gradcam.ipynb #390409d0
 def _name(row):
     name = str(row.path).replace("\\", "/").split("/")[-1].rsplit(".", 1)[0]
     return name if len(name) <= 24 else f"{name[:11]}…{name[-11:]}"

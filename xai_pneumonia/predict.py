@@ -91,7 +91,7 @@ def _collate(rows):
     kept = [s for s in squares if s is not None]
     return digests, reasons, notes, torch.from_numpy(np.stack(kept)) if kept else None
 
-
+# %% ../nbs/05_predict.ipynb #9fa72db1
 def _loader(bundle: Bundle, files: list[Path], workers: int | None) -> DataLoader:
     if workers is None:  # one core is left to the model; for a few files none is worth starting
         workers = min(8, (os.cpu_count() or 2) - 1, len(files) // 64)
@@ -103,7 +103,7 @@ def _parts(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     "On a CPU eight images at a time: the feature maps of more do not fit its cache, and take half as long again."
     return x.split(8) if x.device.type == "cpu" else (x,)
 
-
+# %% ../nbs/05_predict.ipynb #0b2069ea
 def _by_torch(bundle: Bundle) -> Callable:
     def probabilities(squares):
         with torch.inference_mode():
@@ -112,7 +112,7 @@ def _by_torch(bundle: Bundle) -> Callable:
 
     return probabilities
 
-
+# %% ../nbs/05_predict.ipynb #9f263da6
 def _by_onnx(bundle: Bundle) -> Callable:
     with tempfile.TemporaryDirectory() as d:
         session = onnx_session(to_onnx(bundle, f"{d}/model.onnx"))
@@ -155,7 +155,7 @@ def _save_maps(folder: Path, names: list[str], images: np.ndarray, raw: np.ndarr
         with naming(folder / name):
             Image.fromarray(overlay).save(folder / name, **options)
 
-
+# %% ../nbs/05_predict.ipynb #350d8904
 def _with_maps(bundle: Bundle, folder: Path, stems: list[str], squares: torch.Tensor) -> tuple[pd.DataFrame, list[str]]:
     "`p_CLASS` of each image, and the names of the overlays in `folder`."
     parts = [class_activation_maps(bundle.model, x, bundle.decided) for x in _parts(bundle.normalised(squares))]
@@ -179,7 +179,7 @@ def _columns(bundle: Bundle, maps: bool) -> list[str]:
     ]
     return fixed + ["map_file"] * maps
 
-
+# %% ../nbs/05_predict.ipynb #a6ab533c
 def _scored(bundle, probabilities, maps, stems, squares):
     "Probabilities and decisions, and perhaps the maps' names, of squares."
     if maps is None:
@@ -336,7 +336,7 @@ def _check_settings(out: Path, side: Path, settings: dict):
             f"{out} was begun with another {', '.join(other)}; name another --out, or remove it and {side}"
         )
 
-
+# %% ../nbs/05_predict.ipynb #fa65510e
 def _note(side: Path, settings: dict, counts: dict) -> dict:
     record = {"disclaimer": DISCLAIMER, "settings": settings, **counts}
     with whole_file(side) as part:
@@ -350,7 +350,7 @@ def _shard(text: str) -> tuple[int, int]:
         raise InputError(f"shard {text}: expected I/N with I from 1 to N, such as 2/8")
     return int(i), int(n)
 
-
+# %% ../nbs/05_predict.ipynb #dbc485f6
 def _settings(bundle, backend, maps, shard):
     "What must be the same for all rows of a table."
     if backend not in BACKENDS:

@@ -50,7 +50,7 @@ def _rows(table: pd.DataFrame) -> list[dict]:
     "A table as plain values, None where undefined."
     return json.loads(table.to_json(orient="records"))
 
-
+# %% ../nbs/06_report.ipynb #bff19bd2
 def _measured(run, name):
     "A table that another command has left in the run folder, or None."
     path = run.folder / f"{name}.csv"
@@ -80,7 +80,7 @@ def _localisation(run, bundle):
     table = localisation(bundle, run.manifest[run.manifest.split == "test"])
     return None if table is None else _rows(table)
 
-
+# %% ../nbs/06_report.ipynb #7b8adae4
 def _trusts(run) -> dict[str, list]:
     "Trust reports by the name of their data."
     return {path.stem: _rows(pd.read_csv(path)) for path in sorted((run.folder / Files.TRUST).glob("*.csv"))}

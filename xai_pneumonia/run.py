@@ -16,8 +16,7 @@ import pandas as pd
 from .core import TASKS, InputError, check_new_folder, whole_file
 from .data import balanced_subset, complete_split, find_data, shuffle_training_labels
 from .evaluate import evaluate, metrics_table
-from .explain.evidence import Evidence, bundle_body, check_name
-from .explain.evidence import fit_evidence, named_body, write_evidence
+from .explain.evidence import Evidence, bundle_body, check_name, fit_evidence, named_body, write_evidence
 from .explain.shortcuts import shortcut_audit
 from .explain.trust import trust, trust_table
 from .model.backbones import load_backbone

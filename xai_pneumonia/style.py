@@ -37,7 +37,7 @@ def new_axis(
 
     return plt.subplots(figsize=(width, height), layout="constrained")[1] if ax is None else ax
 
-
+# %% ../nbs/style.ipynb #de649c2b
 def next_style(
     ax: "Axes",  # Holds the curves drawn so far, each with gid="curve"
 ) -> tuple:  # colour, line, hatching, marker
@@ -50,7 +50,7 @@ def _png(fig):
     fig.savefig(buffer, format="png")
     return buffer.getvalue()
 
-
+# %% ../nbs/style.ipynb #3f060902
 def new_figure(
     width: float,  # In inches
     height: float,  # In inches

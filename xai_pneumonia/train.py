@@ -37,11 +37,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 # %% ../nbs/02_train.ipynb #fdcc47a9
-from .core import TASKS, InputError, alone, cache_folder, check_new_folder, seed_everything
-from .core import sweep, whole_folder
+from .core import TASKS, InputError, alone, cache_folder, check_new_folder, seed_everything, sweep
+from .core import whole_folder
 from .data import find_data, fold_patients, make_dls, shuffle_training_labels, split_patients
-from .model.backbones import FrozenClassifier, load_backbone, make_ensemble, make_model
-from .model.backbones import normalisation, split_groups
+from .model.backbones import FrozenClassifier, load_backbone, make_ensemble, make_model, normalisation
+from .model.backbones import split_groups
 from .model.bundle import Bundle, fit_decision, load_bundle, make_bundle, predict
 from .model.checkpoint import COLUMNS, Checkpoint
 from .model.devices import Bf16, autocast, is_first, keep_memory, shared
@@ -349,7 +349,7 @@ def _code(file):
     "What a source file does, as text: without comments and layout."
     return ast.dump(ast.parse(Path(file).read_text(encoding="utf-8")))
 
-
+# %% ../nbs/02_train.ipynb #cdfed9ae
 def _code_hash():
     "Hash of the code that determines what a phantom run contains: all that a training imports."
     files = sorted(_modules("xai_pneumonia.train", {}).items())
@@ -361,14 +361,14 @@ def _example_recipe(changes):
     seed = os.environ.get("XAI_PNEUMONIA_SEED")
     return change_recipe(RECIPES["phantom"], changes | dict([parse_change(f"seed={seed}")] if seed else []))
 
-
+# %% ../nbs/02_train.ipynb #882c0117
 def _example_key(recipe, marker):
     "Hash of all that decides what a phantom run contains, the way this processor adds up its numbers included."
     processor = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
     parts = f"{recipe} {marker} {processor} {version('torch')} {_code_hash()}"
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
-
+# %% ../nbs/02_train.ipynb #7cca4bac
 def example_run(
     name: str = "plain",  # One of `EXAMPLES`
 ) -> Run:  # For `plain`, that of the folder that `XAI_PNEUMONIA_RUN` names, if it names one; else of the phantom

@@ -48,12 +48,12 @@ class _Eigen(BaseCAM):
     def get_cam_image(self, images, layer, targets, activations, grads, eigen_smooth):
         return _first_component(activations)
 
-
+# %% ../../nbs/explain/cam.ipynb #2a9b32ca
 class _EigenGrad(BaseCAM):
     def get_cam_image(self, images, layer, targets, activations, grads, eigen_smooth):
         return _first_component(activations * grads)
 
-
+# %% ../../nbs/explain/cam.ipynb #e52ce7d3
 def _first_component(maps):
     "First principal component of the channels: (B, C, h, w) -> (B, h, w), the strongest value positive."
     cells = torch.from_numpy(maps).double().flatten(2).transpose(1, 2)
@@ -63,7 +63,7 @@ def _first_component(maps):
     turned = torch.where(-component.amin(1, keepdim=True) > component.amax(1, keepdim=True), -component, component)
     return turned.unflatten(1, maps.shape[2:]).float().numpy()
 
-
+# %% ../../nbs/explain/cam.ipynb #63735db7
 class _ByChannel(BaseCAM):
     "A method that tries the channels of each image one by one."
 
@@ -85,7 +85,7 @@ class _Score(_ByChannel):
             scores.append(target(self.predict(image * (large - low) / (high - low + 1e-8))))
         return torch.cat(scores).softmax(0)
 
-
+# %% ../../nbs/explain/cam.ipynb #98582717
 class _Ablation(_ByChannel):
     def weigh(self, image, channels, target):
         whole, scores = target(self.model.rest(channels[None])), []
@@ -95,7 +95,7 @@ class _Ablation(_ByChannel):
             scores.append(target(self.model.rest(ablated)))
         return (whole - torch.cat(scores)) / whole.abs()
 
-
+# %% ../../nbs/explain/cam.ipynb #bf884234
 METHODS = {  # name: a class of pytorch-grad-cam's kind
     "gradcam": GradCAM,
     "gradcam++": GradCAMPlusPlus,
@@ -120,7 +120,7 @@ class _Tapped(nn.Module):
     def forward(self, features):
         return self.rest(self.tap(features))
 
-
+# %% ../../nbs/explain/cam.ipynb #0f3b06c1
 def _check(model, x, method):
     if method not in METHODS:
         raise InputError(f"unknown method {method}; expected one of {', '.join(METHODS)}")
@@ -136,7 +136,7 @@ def _check(model, x, method):
         if x.shape[2:] != (size, size):
             raise InputError(f"images of {x.shape[2]} x {x.shape[3]} pixels: this model takes {size} x {size} only")
 
-
+# %% ../../nbs/explain/cam.ipynb #1f7f624c
 def _targets(target, logits):
     "Class numbers (B, T): T maps for each image."
     n, n_classes = logits.shape
@@ -177,7 +177,7 @@ def class_activation_maps(
         raw = _map(cam, x, features.float().repeat_interleave(target.size // len(x), 0), goals)
     return np.maximum(raw, 0).reshape(*target.shape, *raw.shape[1:]), target, logits
 
-
+# %% ../../nbs/explain/cam.ipynb #73cec5c2
 def _map(cam, x, features, goals):
     "What pytorch-grad-cam does in one call, without enlarging the maps."
     with torch.set_grad_enabled(cam.uses_gradients):
@@ -193,7 +193,7 @@ def _stretch(maps):
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return (maps - low) / torch.where(high > low, high - low, 1)  # an untrained network may give maps of 1e-14
 
-
+# %% ../../nbs/explain/cam.ipynb #d750a3d3
 def scale_maps(
     raw: np.ndarray,  # (n, h, w), not scaled
     size: int,  # Side of the images, in pixels
@@ -201,7 +201,7 @@ def scale_maps(
     "Min-max scaling and bilinear magnification, as pytorch-grad-cam does it."
     return _stretch(enlarge(_stretch(torch.from_numpy(np.ascontiguousarray(raw, dtype=np.float32))), size)).numpy()
 
-
+# %% ../../nbs/explain/cam.ipynb #4431b3c7
 def enlarge(
     maps: torch.Tensor,  # (n, h, w)
     size: int,  # Side of the images, in pixels

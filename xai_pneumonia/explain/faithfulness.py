@@ -39,7 +39,7 @@ def _checked(x, maps, target):
         raise InputError(f"target of shape {tuple(target.shape)}: expected {len(x)} class numbers, one for each image")
     return x, maps, target
 
-
+# %% ../../nbs/explain/faithfulness.ipynb #24c405e2
 def _probabilities(model, variants, target, batch_size):
     "The probability of `target`, one class number per variant; `variants` makes images from a tensor of their numbers."
     parts, device = [], next(model.parameters()).device
@@ -69,7 +69,7 @@ def _blurred(x):
     weights = weights / weights.sum(1, keepdim=True)
     return weights @ x @ weights.T
 
-
+# %% ../../nbs/explain/faithfulness.ipynb #526aff7e
 def nearest_images(
     x: torch.Tensor,  # (n, 3, H, H) normalised: the images to match
     others: torch.Tensor,  # (m, 3, H, H) normalised: the candidates, such as healthy images
@@ -125,7 +125,7 @@ def curve_areas(
     }
     return pd.DataFrame(areas | {"p": deletion[:, 0], "p_reference": deletion[:, -1]})
 
-
+# %% ../../nbs/explain/faithfulness.ipynb #93091553
 def insertion_deletion(
     model: nn.Module,  # (B, 3, H, H) normalised -> (B, classes) logits
     x: torch.Tensor,  # (n, 3, H, H) normalised

@@ -23,7 +23,7 @@ def _is_filled(cell):
         return cell.strip() not in ("", "[]")
     return len(cell) > 0 if isinstance(cell, (list, tuple, np.ndarray)) else not pd.isna(cell)
 
-
+# %% ../../nbs/explain/localise.ipynb #32ae6b28
 def has_truth(
     rows: pd.DataFrame,  # Rows of a manifest
 ) -> pd.Series:  # bool, same index
@@ -43,7 +43,7 @@ def _image_size(path):
     except Exception:
         return read_image(path).size  # raises an error that says what is wrong with the file
 
-
+# %% ../../nbs/explain/localise.ipynb #f680f9f8
 def _corners(boxes, path, size):
     "Boxes in whole pixels, (k, 4): left, top, right, bottom; the last two are the first pixels outside."
     try:
@@ -110,14 +110,14 @@ def _flat(maps, masks):
         raise InputError("a map has a value that is negative, infinite or nan; expected finite values from 0 on")
     return maps.reshape(len(maps), -1), masks.reshape(len(masks), -1)
 
-
+# %% ../../nbs/explain/localise.ipynb #066ad56a
 def _marked(masks):
     "The same masks, (n, pixels); raises `InputError` if one of them is empty."
     if not masks.any(1).all():
         raise InputError(f"mask {masks.any(1).argmin()} marks nothing; select images with a lesion (`has_truth`)")
     return masks
 
-
+# %% ../../nbs/explain/localise.ipynb #8e0d7cb7
 def energy_inside(
     maps: np.ndarray,  # (n, size, size) >= 0, on any scale
     regions: np.ndarray,  # (n, size, size) bool: lesions, or lungs
@@ -134,18 +134,18 @@ def _hits(maps, masks):
     top = (maps == maps.max(1, keepdims=True)) & (maps > 0)
     return (top & masks).sum(1) / np.maximum(top.sum(1), 1)
 
-
+# %% ../../nbs/explain/localise.ipynb #a6385a57
 def _scaled(maps):
     "Each map scaled from 0 to 1; a constant map is all 0."
     low, high = (extreme(maps, 1, keepdims=True).astype(float) for extreme in (np.min, np.max))
     return (maps - low) / np.where(high > low, high - low, 1)
 
-
+# %% ../../nbs/explain/localise.ipynb #b8c299fb
 def _iou(upper, masks):
     "Intersection over union of two sets of masks, (n, pixels) each."
     return (upper & masks).sum(1) / (upper | masks).sum(1)
 
-
+# %% ../../nbs/explain/localise.ipynb #a9895516
 def _otsu(maps):
     "The upper part of each map, (n, pixels) bool; empty for a constant map."
     from skimage.filters import threshold_otsu
@@ -187,7 +187,7 @@ def _iou_table(maps, masks):
     maps, masks = _scaled(maps), _marked(masks)
     return np.stack([_iou(maps > cut, masks) for cut in _CUTS], 1)
 
-
+# %% ../../nbs/explain/localise.ipynb #56023798
 def best_threshold(
     maps: np.ndarray,  # (n, size, size) >= 0; each is scaled from 0 to 1
     masks: np.ndarray,  # (n, size, size) bool, none of them empty
@@ -195,7 +195,7 @@ def best_threshold(
     "The cut with the highest mean IoU; the lowest of several."
     return float(_CUTS[_iou_table(maps, masks).mean(0).argmax()])
 
-
+# %% ../../nbs/explain/localise.ipynb #4b6448b8
 def _patient_numbers(patients, n, least):
     "Patients of n images, numbered from 0."
     names, number = np.unique(np.asarray(patients, str), return_inverse=True)
@@ -235,12 +235,12 @@ def blurred_edges(
     sigma = images.shape[1] / (2 * cells)
     return gaussian_filter(edges, (0, sigma, sigma), truncate=3)
 
-
+# %% ../../nbs/explain/localise.ipynb #f1541699
 def _centre_prior(size):
     line = np.exp(-0.5 * ((np.arange(size) - (size - 1) / 2) / (size / 4)) ** 2)
     return np.outer(line, line)
 
-
+# %% ../../nbs/explain/localise.ipynb #4358fae8
 def _mean_of_others(masks, patients):
     "For each image, the mean of the masks of all other patients."
     number = _patient_numbers(patients, len(masks), 2)

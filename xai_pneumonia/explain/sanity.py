@@ -53,7 +53,7 @@ def _same_grid(a, b):
 
     return [m if m.shape[1:] == grid else enlarged(m) for m in (a, b)]
 
-
+# %% ../../nbs/explain/sanity.ipynb #45bc5cd9
 def map_correlation(
     a: np.ndarray,  # (n, h, w) raw maps
     b: np.ndarray,  # (n, h', w') raw maps of the same images; a coarser grid is enlarged to the finer one
@@ -116,7 +116,7 @@ def _drawn_anew(model, seed):
                     nn.init.normal_(parameter, std=0.02)
     return new.state_dict()
 
-
+# %% ../../nbs/explain/sanity.ipynb #63163ae8
 def _blocks(module, name):
     "The blocks of a body, its input first; each is a list of prefixes of its tensors' names."
     from xai_pneumonia.model.backbones import Bodies, PatchTokens
@@ -141,7 +141,7 @@ def _steps(model, n_blocks):
     labels = ["head", *(f"body {n}" if n.isdigit() else n for n in last[1:])]
     return [(label, sum(blocks[: i + 1], []), blocks[i]) for label, i in zip(labels, places, strict=True)]
 
-
+# %% ../../nbs/explain/sanity.ipynb #1726e9f0
 def _with_new(model, new, names):
     "A copy of a model with new tensors where the name starts with one of `names`."
     model = deepcopy(model)
@@ -149,7 +149,7 @@ def _with_new(model, new, names):
     model.load_state_dict({name: new[name] if name.startswith(tuple(names)) else state[name] for name in state})
     return model
 
-
+# %% ../../nbs/explain/sanity.ipynb #2399f14f
 def cascading(
     model: "torch.nn.Module",  # Body and head in a Sequential; not changed
     seed: int = 0,  # Random seed of the new weights
@@ -162,7 +162,7 @@ def cascading(
     for label, so_far, _ in _steps(model, n_blocks):
         yield label, _with_new(model, new, so_far)
 
-
+# %% ../../nbs/explain/sanity.ipynb #79d8cfe3
 def independent(
     model: "torch.nn.Module",  # Body and head in a Sequential; not changed
     seed: int = 0,  # Random seed of the new weights
@@ -187,7 +187,7 @@ def maps_of(
     parts = zip(x.split(32), np.split(np.asarray(target), range(32, len(x), 32)), strict=True)
     return np.concatenate([explainer(model, *part) for part in parts])
 
-
+# %% ../../nbs/explain/sanity.ipynb #4d480f4e
 def randomisation_test(
     model: "torch.nn.Module",  # Body and head in a Sequential, in eval mode; not changed
     x: "torch.Tensor",  # (n, 3, H, H), normalised
@@ -226,7 +226,7 @@ def _resampled(table, pairs, n_boot, seed):
             means.append([(w @ values) / w.sum(1) for w, values in ((by_image, ssim), (by_pair, pair_ssim))])
     return np.concatenate(means, axis=1)
 
-
+# %% ../../nbs/explain/sanity.ipynb #3590787f
 def randomisation_verdict(
     table: pd.DataFrame,  # As `randomisation_test` gives it for the cascade; several seeds may be concatenated
     pairs: pd.DataFrame,  # As `random_pairs` gives it for the trained model's maps of the same images
@@ -360,7 +360,7 @@ def _spearman(a, b, weights):
     size = np.sqrt((weights * a**2).sum(1) * (weights * b**2).sum(1))
     return np.divide((weights * a * b).sum(1), size, out=np.full(len(weights), np.nan), where=size > 1e-9)
 
-
+# %% ../../nbs/explain/sanity.ipynb #a8bb1d9b
 def change_correlation(
     table: pd.DataFrame,  # As `stability` gives it
     n_boot: int = 1000,  # Resamples of patients

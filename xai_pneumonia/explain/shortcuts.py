@@ -29,22 +29,22 @@ _CORNER = 0.2  # side of a masked corner
 def _without_lungs(x, lungs):
     return x.masked_fill(lungs, 0)
 
-
+# %% ../../nbs/explain/shortcuts.ipynb #2818d267
 def _border_ring(x, lungs):
     return x.masked_fill(~torch.from_numpy(ring_mask(x.shape[-1])).to(x.device), 0)
 
-
+# %% ../../nbs/explain/shortcuts.ipynb #13384e38
 def _without_corners(x, lungs):
     x, side = x.clone(), round(x.shape[-1] * _CORNER)
     for corner in (x[..., :side, :side], x[..., :side, -side:], x[..., -side:, :side], x[..., -side:, -side:]):
         corner[:] = 0
     return x
 
-
+# %% ../../nbs/explain/shortcuts.ipynb #077a2966
 def _with_marker(x, lungs):
     return paste_marker(x)
 
-
+# %% ../../nbs/explain/shortcuts.ipynb #c48b442f
 MANIPULATIONS = {
     "lungs blacked out": _without_lungs,
     "border ring only": _border_ring,  # the outermost eighth on each side
@@ -104,7 +104,7 @@ def _effects(kind, row):
     low, high = row["score_change_low"], row["score_change_high"]
     return [(row["changed_low"], row["changed_high"]), (max(low, -high), max(-low, high))]
 
-
+# %% ../../nbs/explain/shortcuts.ipynb #a9be48c4
 def _verdict(kind, row):
     if kind == "unchanged":
         return ""
@@ -151,7 +151,7 @@ def _row(plain, changed, threshold):
         "score_change_high": change_high,
     }
 
-
+# %% ../../nbs/explain/shortcuts.ipynb #c344a1c6
 def _change(x, rows, kind, resize):
     "A manipulation of a batch of images, each with the lungs that its row names."
     masks = rows.get("lung_mask", [None] * len(rows))

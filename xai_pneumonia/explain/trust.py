@@ -78,11 +78,11 @@ def choose_images(
     target = rows[column].map(classes.index).to_numpy()
     return Subject(bundle, rows, x, target, masks, lungs)
 
-
+# %% ../../nbs/explain/trust.ipynb #0cbaf626
 def _load(rows, bundle):
     return torch.cat([x.as_subclass(torch.Tensor).cpu() for (x,) in bundle.batches(rows.path)])
 
-
+# %% ../../nbs/explain/trust.ipynb #d1408c65
 def _healthy(bundle, manifest, x, seed):
     "For each image, the most similar of up to 50 healthy images that the model takes for healthy, too."
     rows = manifest[manifest.label == "NORMAL"]
@@ -138,7 +138,7 @@ def _where(subject, maps, controls):
     tuned = {name: tuned_iou(m, subject.masks, subject.patients) for name, m in both.items()}
     yield from _compared("where", "IoU (tuned)", "high", tuned, controls, subject.patients)
 
-
+# %% ../../nbs/explain/trust.ipynb #a03f18e2
 def _used(subject, maps, controls, healthy):
     "Faithfulness: pixels are exchanged for those of a similar healthy image or, without one, of the blurred image."
     to = "blur" if healthy is None else "healthy"
@@ -173,14 +173,14 @@ def _plain(subject, *, question, measure, name, value, low=np.nan, high=np.nan, 
     row |= {"value": value, "low": low, "high": high, "verdict": verdict}
     return row | {"images": len(subject.rows), "patients": subject.rows.patient.nunique()}
 
-
+# %% ../../nbs/explain/trust.ipynb #f7f1df01
 def _interval(values, patients):
     "The mean over images and its 95 % interval, by name."
     (value,), boot = patient_means(values.to_numpy()[None], patients)
     low, high = limits(boot)
     return {"value": value, "low": low, "high": high}
 
-
+# %% ../../nbs/explain/trust.ipynb #7a0453b4
 def _learnt(subject, explainers, raw):
     "Cascading randomisation: everything drawn anew, three times."
     model, x, target, patients = subject.bundle.model, subject.x, subject.target, subject.patients
@@ -193,7 +193,7 @@ def _learnt(subject, explainers, raw):
         yield _plain(subject, name=name, **row, **_interval(last.ssim, last.patient))
         yield _plain(subject, question="learnt", measure="SSIM, other patients", name=name, value=test["baseline"])
 
-
+# %% ../../nbs/explain/trust.ipynb #ee8a5e7c
 def _again(subject, explainers, raw, others):
     "Agreement with the maps of other models."
     for title, other in others.items():

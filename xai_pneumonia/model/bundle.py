@@ -120,7 +120,7 @@ def make_bundle(
     }
     return Bundle(model.eval(), card)
 
-
+# %% ../../nbs/model/bundle.ipynb #340bedcc
 def _card_hash(card):
     "The SHA-256 of everything in a card except this hash itself."
     fields = {name: value for name, value in card.items() if name != "card_sha256"}
@@ -157,7 +157,7 @@ def _rehearse(card):
     if mean.shape != (3,) or std.shape != (3,) or not np.isfinite(numbers).all() or std.min() <= 0:
         raise ValueError(f"mean {mean}, std {std}, threshold {card['threshold']}, calibrated {after.to_dict('list')}")
 
-
+# %% ../../nbs/model/bundle.ipynb #a587cdd4
 def _fault(card):
     "What is wrong with a card, or None."
     wrong = [name for name, kind in _FIELDS.items() if not isinstance(card.get(name), kind)]
@@ -207,7 +207,7 @@ def _member(card):
     shape = card["head"], card.get("output", "softmax"), card["size"], len(card["classes"])
     return make_model(load_backbone(card["backbone"], "none")[0], *shape)
 
-
+# %% ../../nbs/model/bundle.ipynb #0a08898f
 def _check_size(card, path):
     "Refuse a card that asks for more network than there are weights, before any of it is built."
     with torch.device("meta"):  # shapes without memory
@@ -219,13 +219,13 @@ def _check_size(card, path):
             f"{asked} bytes, the file has {there}; copy both files again"
         )
 
-
+# %% ../../nbs/model/bundle.ipynb #53abc231
 def _empty_model(card):
     "The network that a card describes, without its weights."
     members = [_member(card) for _ in range(card.get("members", 1))]
     return members[0] if len(members) == 1 else make_ensemble(members)
 
-
+# %% ../../nbs/model/bundle.ipynb #63042415
 def load_bundle(
     folder: str | Path,  # A run folder, or any folder with model.safetensors and model.json
 ) -> Bundle:  # Ready for prediction; raises `InputError` if a file is missing, changed or damaged

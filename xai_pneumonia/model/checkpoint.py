@@ -40,7 +40,7 @@ def random_states(
         "loader": dl.rng.getstate() if dl is not None else None,
     }
 
-
+# %% ../../nbs/model/checkpoint.ipynb #b4f04cc3
 def set_random_states(
     states: dict,  # As `random_states` returns them
     dl: DataLoader | None = None,  # The same loader, or its counterpart in another process
@@ -91,7 +91,7 @@ def is_over(
     "Has this stage been trained to its end, in this process or an earlier one?"
     return any(row["stage"] == stage for row in self.rows) and (self.ended or self.stage != stage)
 
-
+# %% ../../nbs/model/checkpoint.ipynb #416825e6
 @patch
 def start(
     self: Checkpoint,
@@ -139,7 +139,7 @@ def _keep(self: Checkpoint, better):
         return
     self.kept, self.kept_epoch = weights, len(self.rows)
 
-
+# %% ../../nbs/model/checkpoint.ipynb #c1a02712
 @patch
 def _slow_down(self: Checkpoint, better):
     self.stall = 0 if better else self.stall + 1
@@ -152,13 +152,13 @@ def _as_saved(recipe):
     "A recipe as stored in the file, without the folder of the weights."
     return json.loads(json.dumps(asdict(recipe) | {"weights": Path(recipe.weights).name}))
 
-
+# %% ../../nbs/model/checkpoint.ipynb #9ca8e379
 def _optimizer_state(opt):
     "An optimizer's state in lists, dicts, numbers and tensors only."
     hypers = [{k: float(v) if isinstance(v, np.floating) else v for k, v in group.items()} for group in opt.hypers]
     return {"state": list(map(dict, opt.state_dict()["state"])), "hypers": hypers}
 
-
+# %% ../../nbs/model/checkpoint.ipynb #dc84cece
 def _set_optimizer(opt, saved):
     parameters = [p for p, *_ in opt.all_params()]
     state = [
@@ -186,7 +186,7 @@ def _load(self: Checkpoint):
     self.whole.load_state_dict(saved["model"])
     self.loaded = saved
 
-
+# %% ../../nbs/model/checkpoint.ipynb #df0a1ddc
 @patch
 def _save(self: Checkpoint):
     state = {name: getattr(self, name) for name in self._STATE}
@@ -217,7 +217,7 @@ def before_fit(self: Checkpoint):
     set_random_states(self.loaded["random"], self.dls.train)
     self.loaded = None
 
-
+# %% ../../nbs/model/checkpoint.ipynb #0193b107
 @patch
 def before_epoch(self: Checkpoint):
     if self.epoch < self.first:
@@ -233,7 +233,7 @@ def after_loss(self: Checkpoint):
         print(f"training stopped in epoch {self.epoch + 1}: the loss is {self.loss.item()}; lower the learning rate")
         raise CancelFitException
 
-
+# %% ../../nbs/model/checkpoint.ipynb #aa24ed3d
 @patch
 def after_cancel_fit(self: Checkpoint):
     self.ended = True

@@ -26,7 +26,7 @@ def autocast(
         return nullcontext()
     return torch.autocast(next(model.parameters()).device.type, torch.bfloat16)
 
-
+# %% ../../nbs/model/devices.ipynb #3463e0e0
 class Bf16(Callback):
     "Run the model in bfloat16; the loss is computed in 32 bits."
 
@@ -95,7 +95,7 @@ def shared(
         learn.remove_cb(sharing)
         learn.add_cbs(bar)
 
-
+# %% ../../nbs/model/devices.ipynb #67eaa3f4
 def is_first() -> bool:
     "Is this the process that writes files? A single process always is."
     return not rank_distrib()

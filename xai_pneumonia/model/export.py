@@ -46,7 +46,7 @@ def onnx_session(
     options.intra_op_num_threads = torch.get_num_threads()
     return onnxruntime.InferenceSession(str(file), options, ["CPUExecutionProvider"])
 
-
+# %% ../../nbs/model/export.ipynb #62d83456
 def _check_export(file, scorer, size):
     "Raise `InputError` unless the file returns the model's probabilities."
     noise = torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -57,7 +57,7 @@ def _check_export(file, scorer, size):
     if not worst < 1e-4:
         raise InputError(f"ONNX changes the probabilities of this model by {worst:.4f}; use the model with PyTorch")
 
-
+# %% ../../nbs/model/export.ipynb #e51a2a42
 def _describe(file, card):
     "Write the model's metadata into the file, each item as JSON."
     import onnx

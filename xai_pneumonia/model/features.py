@@ -46,7 +46,7 @@ def _random_states_kept():
     finally:
         set_random_states(states)
 
-
+# %% ../../nbs/model/features.ipynb #2b3b9657
 @torch.no_grad()
 def _compute(fixed, dl, mirrored, precision):
     "Features of all images of a loader without randomness: (images, views, channels)."
@@ -60,11 +60,11 @@ def _compute(fixed, dl, mirrored, precision):
             views.append(torch.stack([fixed(v).float() for v in ([x, x.flip(3)] if mirrored else [x])], dim=1))
     return torch.cat(views)
 
-
+# %% ../../nbs/model/features.ipynb #aa49beda
 def _not_random(transforms):
     return [transform for transform in transforms.fs if not isinstance(transform, RandTransform)]
 
-
+# %% ../../nbs/model/features.ipynb #f4b666c5
 class _LookUp(ItemTransform):
     "Replace image numbers by feature vectors; with two views, choose one at random for each image."
 

@@ -26,35 +26,35 @@ _BILINEAR = {"interpolation": InterpolationMode.BILINEAR}
 def _rotation(x, strength):
     return F.rotate(x, 3.0 * strength, **_BILINEAR)
 
-
+# %% ../../nbs/model/perturb.ipynb #61a70294
 def _crop(x, strength):
     side = x.shape[-1]
     kept = round(side * (1 - 0.06 * strength))
     return F.resize(F.center_crop(x, [kept, kept]), [side, side], antialias=True)
 
-
+# %% ../../nbs/model/perturb.ipynb #0670172e
 def _blur(x, strength):
     sigma = x.shape[-1] * 0.002 * strength
     return F.gaussian_blur(x, [2 * round(3 * sigma) + 1] * 2, [sigma, sigma])
 
-
+# %% ../../nbs/model/perturb.ipynb #cdec0abd
 def _noise(x, strength):
     noise = torch.randn(x[:, :1].shape, generator=torch.Generator().manual_seed(0))
     return (x + 0.02 * strength * noise.to(x.device)).clamp(0, 1)
 
-
+# %% ../../nbs/model/perturb.ipynb #a0d3df93
 def _contrast(x, strength):
     return F.adjust_contrast(x, 1 - 0.15 * strength)
 
-
+# %% ../../nbs/model/perturb.ipynb #e006ae06
 def _darker(x, strength):
     return F.adjust_gamma(x, 1 + 0.25 * strength)
 
-
+# %% ../../nbs/model/perturb.ipynb #08b2083a
 def _lighter(x, strength):
     return F.adjust_gamma(x, 1 / (1 + 0.25 * strength))
 
-
+# %% ../../nbs/model/perturb.ipynb #866ade9a
 def _jpeg(x, strength):
     quality = (60, 40, 25, 15, 8)[strength - 1]
     whole = (x * 255).round().to(torch.uint8).cpu()
@@ -66,18 +66,18 @@ def _resolution(x, strength):
     small = round(side * (1 - 0.16 * strength))
     return F.resize(F.resize(x, [small, small], antialias=True), [side, side], antialias=True)
 
-
+# %% ../../nbs/model/perturb.ipynb #1d6eb498
 def _border(x, strength):
     x, width = x.clone(), round(x.shape[-1] * 0.04 * strength)
     for edge in (x[..., :width, :], x[..., -width:, :], x[..., :width], x[..., -width:]):
         edge[:] = 0
     return x
 
-
+# %% ../../nbs/model/perturb.ipynb #7968061f
 def _inversion(x, strength):
     return F.solarize(x, (0.9, 0.75, 0.5, 0.25, 0.0)[strength - 1])
 
-
+# %% ../../nbs/model/perturb.ipynb #b8b406a1
 PERTURBATIONS = {
     "rotation": _rotation,  # by 3 to 15 degrees
     "crop": _crop,  # the middle 94 to 70 % of the side, enlarged
@@ -138,7 +138,7 @@ def _row(preds, threshold):
         row |= {f"{name}_k": right[mask].sum(), f"{name}_n": mask.sum()}
     return row
 
-
+# %% ../../nbs/model/perturb.ipynb #7bf925cb
 def robustness(
     bundle: Bundle,  # A trained model
     manifest: pd.DataFrame,  # Images of both classes that it was not trained on

@@ -234,7 +234,7 @@ def _nearest(name, known):
     close = get_close_matches(name, known, n=1)
     return f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
 
-
+# %% ../../nbs/model/recipes.ipynb #fe386b7f
 def _check_type(name, value):
     "The value, if it fits the field; whole numbers are good as rates."
     default = getattr(RECIPES["default"], name)
@@ -247,7 +247,7 @@ def _check_type(name, value):
         return value
     raise InputError(f"{name} is {value!r}; expected something like {default!r}")
 
-
+# %% ../../nbs/model/recipes.ipynb #14b2f988
 def change_recipe(
     recipe: Recipe,  # Where to start from
     values: dict,  # Field to new value
@@ -266,7 +266,7 @@ def recipe_from_json(
     "Read the recipe of a run folder back. Fields that it was written without, before they existed, keep their defaults."
     return change_recipe(Recipe(), json.loads(text))
 
-
+# %% ../../nbs/model/recipes.ipynb #ff3bc342
 def find_recipe(
     name: str,  # One of `RECIPES`, or a TOML file with the fields that differ from the default recipe
 ) -> Recipe:  # Raises `InputError` for unknown names and files that cannot be read
@@ -280,7 +280,7 @@ def find_recipe(
     except (OSError, ValueError, OverflowError, RecursionError) as e:
         raise InputError(f"recipe {name}: {e}") from e
 
-
+# %% ../../nbs/model/recipes.ipynb #49998ab6
 def parse_change(
     text: str,  # FIELD=VALUE, as written on a command line; a tuple as numbers with commas
 ) -> tuple[str, object]:  # The field, and its value; text where it is not a number, true or false

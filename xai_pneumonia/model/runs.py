@@ -67,7 +67,7 @@ def _peak_memory_gib():
     scale = 1 if sys.platform == "darwin" else 1024  # macOS reports bytes, others KiB
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30, 2)
 
-
+# %% ../../nbs/model/runs.ipynb #55a91dfa
 def environment(
     recipe: Recipe,  # How the model was trained
     card: dict,  # The card of the trained model

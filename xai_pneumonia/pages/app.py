@@ -59,12 +59,12 @@ class _Item:
     shown: Image.Image | None = None  # Mode L
     under: Image.Image | None = None  # What the map lies over: `shown`, or the part of it that the model saw
 
-
+# %% ../../nbs/pages/app.ipynb #3fb54b61
 def _rows(table: pd.DataFrame) -> list[dict]:
     "Rows as plain dictionaries, with None for what is missing."
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
-
+# %% ../../nbs/pages/app.ipynb #0ddcef0d
 def _pictures(card: dict, path: Path) -> dict:
     image = read_image(path)
     square = np.array(to_square(image, card["size"], card["resize"]))
@@ -100,7 +100,7 @@ def _explain(model: Model, items: list[_Item], method: str, target: str) -> Expl
     table = pd.DataFrame([item.row for item in items]).assign(target=model.classes_[targets])
     return Explanation(table, squares, raw, method, model=model.bundle.card["sha256"])
 
-
+# %% ../../nbs/pages/app.ipynb #983a3b0d
 def _heat(map_: np.ndarray) -> Image.Image:
     "A map as a transparent picture: with an opacity of 0.65 it is what `plot_overlay` draws."
     from matplotlib import colormaps
@@ -114,7 +114,7 @@ def _percent(p: float) -> str:
     "Never 0 % or 100 %, which no model knows."
     return "< 0.1 %" if p < 0.001 else "> 99.9 %" if p > 0.999 else f"{100 * p:.1f} %"
 
-
+# %% ../../nbs/pages/app.ipynb #c52b0c09
 def _similar(folder: Path) -> pd.DataFrame | None:
     "Validation images by score, in tenths."
     file = Path(folder) / "predictions.csv"
@@ -123,7 +123,7 @@ def _similar(folder: Path) -> pd.DataFrame | None:
     preds = read_predictions(file)
     return reliability(preds[preds.split == "valid"])
 
-
+# %% ../../nbs/pages/app.ipynb #f7a1b53e
 def _interval(similar: pd.DataFrame | None, score: float) -> tuple[str, tuple[float, float] | None]:
     "A sentence, and the interval."
     if similar is None:
@@ -151,7 +151,7 @@ def _measured(folder: Path) -> dict[str, str]:
             raise InputError(f"{file} is not a table of trust ({e!r}); make it again, or remove it") from e
     return found
 
-
+# %% ../../nbs/pages/app.ipynb #958bbcb0
 def _of_table(file: Path) -> dict[str, str]:
     table, found = pd.read_csv(file).query("measure == 'hit rate'").set_index("map"), {}
     for name, row in table[~table.control.astype(bool)].iterrows():
@@ -263,7 +263,7 @@ def _png(picture: np.ndarray) -> bytes:
     Image.fromarray(picture).save(buffer, "png")
     return buffer.getvalue()
 
-
+# %% ../../nbs/pages/app.ipynb #7cf27d72
 def _evidence(model: Model, items: list[_Item], method: str, target: str) -> bytes:
     "NUMBER_image.png and NUMBER_overlay.png, and evidence.json."
     card = model.bundle.card
@@ -298,7 +298,7 @@ class _Session:
     items: list[_Item] = field(default_factory=list)
     chosen: int = 0
 
-
+# %% ../../nbs/pages/app.ipynb #64f4cd2c
 class _Sessions(OrderedDict):
     "By key. Those used longest ago are forgotten, once others have results to keep."
 
@@ -315,12 +315,12 @@ class _Sessions(OrderedDict):
         while len(self) > _SESSIONS:
             self.popitem(last=False)
 
-
+# %% ../../nbs/pages/app.ipynb #ef790c59
 def _said(view: _View, problem: str = "") -> tuple[str, str, str]:
     "The page without results."
     return view.listed([], problem=problem), "", ""
 
-
+# %% ../../nbs/pages/app.ipynb #157608a6
 def _shown(view: _View, session: _Session, method: str, target: str) -> tuple[str, str, str]:
     "The list of files, the result of the chosen one, and its pictures."
     if not session.items:
@@ -379,12 +379,12 @@ def _gradio():
         raise InputError('the app needs gradio; pip install "xai-pneumonia[app]"') from e
     return gradio
 
-
+# %% ../../nbs/pages/app.ipynb #2c6aa78b
 def _named(payload) -> list[tuple[Path, str]]:
     "Where Gradio has put the files, and what they were called."
     return [(Path(file.path), file.orig_name or Path(file.path).name) for file in payload or []]
 
-
+# %% ../../nbs/pages/app.ipynb #edc54378
 _CHOOSE = """element.addEventListener('click', e => {
   const row = e.target.closest('tr[data-i]'); if (row) trigger('select', {number: Number(row.dataset.i)}) })"""
 _OPACITY = "value => { document.documentElement.style.setProperty('--opacity', value / 100) }"
@@ -495,7 +495,7 @@ def _sweep(folder: Path, age: float = 600):
             if path.suffix != ".lock" and time.time() - path.stat().st_mtime > age:
                 path.unlink() if path.is_file() else path.rmdir()
 
-
+# %% ../../nbs/pages/app.ipynb #427c23a7
 def _sweep_orphans():
     "Remove the folders of processes that were killed."
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
@@ -504,7 +504,7 @@ def _sweep_orphans():
                 with alone(left / "uploads"):
                     shutil.rmtree(left)
 
-
+# %% ../../nbs/pages/app.ipynb #9b0000b5
 def _launch(page, host: str, port: int, door: Door) -> str:
     "Start serving in a thread; the address."
     from starlette.middleware import Middleware

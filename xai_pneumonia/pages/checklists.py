@@ -34,19 +34,19 @@ def _measured(metrics, split, people):
     table = table.rename({"auroc": "AUROC"}).replace("patients", people, regex=True)  # counted by Wilson's interval
     return "; ".join(f"{name} {row.value}, 95 % interval {row['95 % interval']}" for name, row in table.iterrows())
 
-
+# %% ../../nbs/pages/checklists.ipynb #39758c20
 def _errors(metrics):
     "Numbers of test images with missed pneumonia, and with pneumonia called in error."
     missed, alarms = (metrics["splits"]["test"]["binary"][name] for name in ("sensitivity", "specificity"))
     return {"missed": missed["n"] - missed["k"], "alarms": alarms["n"] - alarms["k"]}
 
-
+# %% ../../nbs/pages/checklists.ipynb #0a2376ec
 def _shared(manifest):
     "How many patients are in more than one split."
     train, valid, test = (set(manifest.patient[manifest.split == split]) for split in ("train", "valid", "test"))
     return {"n_leaked": len(train & valid), "n_shared": len(test & (train | valid))}
 
-
+# %% ../../nbs/pages/checklists.ipynb #d7415d06
 def _sizes(manifest, task, people):
     "Images, patients and classes of each split, in words."
     column, classes = TASKS[task]
@@ -65,7 +65,7 @@ def _audited(run):
     findings = [f"{row.check}: {row.n} ({row.verdict})" for row in marked.rename(columns={"count": "n"}).itertuples()]
     return {"n_checks": len(table), "findings": "; ".join(findings) or "nothing"}
 
-
+# %% ../../nbs/pages/checklists.ipynb #c25f70a2
 def _facts(run, metrics, card):
     "Everything that a template may use."
     one = "synthetic patient" if run.synthetic else "patient"
@@ -98,7 +98,7 @@ def _paragraphs(text):
         head, *body = paragraph.split("\n")
         yield head, " ".join(body)
 
-
+# %% ../../nbs/pages/checklists.ipynb #336852da
 def _render(template, facts):
     "A template filled with values; an unknown name is an error."
     from jinja2 import Environment, StrictUndefined

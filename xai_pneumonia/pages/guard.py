@@ -27,7 +27,7 @@ def is_loopback(
     except ValueError:
         return host.lower() == "localhost"
 
-
+# %% ../../nbs/pages/guard.ipynb #6e7ddb8e
 def _is_ours(
     name: str,  # The header Host of a request
     host: str,  # Where the page listens
@@ -118,7 +118,7 @@ class Room:
             if here > _MAX_STORED or shutil.disk_usage(self.folder).free - self.coming - int(length) < _SPARE:
                 return 507, "there is no room for it now; try again later"
 
-
+# %% ../../nbs/pages/guard.ipynb #6344ea6f
 def _size(path: Path) -> int:
     try:
         return path.lstat().st_size

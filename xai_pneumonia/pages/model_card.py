@@ -23,7 +23,7 @@ def _md(text):
     "Text escaped so that Markdown shows it unchanged, on one line."
     return re.sub(r"([\\`*_\[\]<>#|~&$])", r"\\\1", " ".join(str(text).split()))
 
-
+# %% ../../nbs/pages/model_card.ipynb #411337ab
 def _table(header, rows):
     "A Markdown table; the cells are texts or numbers."
     lines = [header, ["---"] * len(header), *([_md(cell) for cell in row] for row in rows)]
@@ -36,12 +36,12 @@ _TYPES = {"sensitivity": "recall", "auroc": "roc_auc"}  # the hub's names where 
 def _task(run):
     return f"Pneumonia on {'synthetic radiographs' if run.synthetic else 'chest X-rays'}"
 
-
+# %% ../../nbs/pages/model_card.ipynb #77809509
 def _free(run):
     "Whether no licence but this library's can apply."
     return run.synthetic and run.environment["initial_weights"].startswith("none")
 
-
+# %% ../../nbs/pages/model_card.ipynb #d2701559
 def _results(run, metrics):
     "The test metrics, and the images they were measured on."
     data, cells = run.environment["data"], metrics["splits"]["test"]["binary"]
@@ -83,13 +83,13 @@ def _images(run, card):
         rows.append([split, len(images), images.patient.nunique(), *counts])
     return _table(["split", "images", f"{'synthetic ' * run.synthetic}patients", *classes], rows)
 
-
+# %% ../../nbs/pages/model_card.ipynb #65ec3d1f
 def _figures(metrics, split):
     "The binary metrics of one split."
     columns = ["metric", "value", "95 % interval"]
     return _table(columns, metrics_table(metrics, split)[columns].to_numpy())
 
-
+# %% ../../nbs/pages/model_card.ipynb #b4424b70
 def _class_figures(metrics, split):
     "Recall and precision of each class of three, as counts."
     results = metrics["splits"][split]
@@ -117,7 +117,7 @@ def _context(run, metrics, card):
         "environment": _table(["item", "value"], (about | run.environment["packages"]).items()),
     }
 
-
+# %% ../../nbs/pages/model_card.ipynb #2c4fa7b4
 def model_card(
     run: "Run",  # A finished run
     metrics: dict,  # As `run_metrics` returns it

@@ -32,11 +32,11 @@ def _part(path: Path, digest: str) -> Path:
     "Where a download is kept until it is complete; the name identifies the whole file."
     return path.with_name(f"{path.name}.{digest[:12]}.part")
 
-
+# %% ../../nbs/sources/download.ipynb #a2eb5be1
 def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
-
+# %% ../../nbs/sources/download.ipynb #d9891f20
 def _receive(url: str, part: Path, size: int):
     "Request what `part` lacks and append it; raises `OSError` or `HTTPException` if the connection fails."
     from fastprogress.fastprogress import progress_bar
@@ -111,7 +111,7 @@ def _target(member: zipfile.ZipInfo, folder: Path) -> Path:
         raise InputError(f"member {name!r} is a link or a device; expected plain files and folders")
     return folder.joinpath(*parts)
 
-
+# %% ../../nbs/sources/download.ipynb #21651e4a
 def _write(source, target: Path, room: int) -> int:  # The bytes that remain
     "Write a member's bytes to a new file, at most `room` of them."
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def _check_jpeg(image: Path):
         if f.read(3) != b"\xff\xd8\xff":
             raise InputError(f"{image} is empty or not a JPEG; remove its folder and download the set again")
 
-
+# %% ../../nbs/sources/download.ipynb #f6e14445
 def _take_images(root: Path, folder: Path, source: str, take: Callable):
     "Count the images in each class folder of `root`, and move or copy only them to `folder`."
     from fastprogress.fastprogress import progress_bar
@@ -215,7 +215,7 @@ def _from_mendeley(folder: Path):
         shutil.rmtree(unpacked)
     archive.unlink()
 
-
+# %% ../../nbs/sources/download.ipynb #6b1a9e3b
 def _from_kaggle(folder: Path):
     try:
         import kagglehub

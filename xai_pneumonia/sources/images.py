@@ -45,7 +45,7 @@ def plain_formats(
     named = Image.registered_extensions().get(Path(path).suffix.lower())
     return sorted(_BY_CONTENT | ({named} & _BY_NAME))
 
-
+# %% ../../nbs/sources/images.ipynb #776db4f7
 def is_dicom(
     path: str | Path,  # A file
 ) -> bool:  # Has it the letters `DICM` where they belong, or is it a data set without them?
@@ -59,7 +59,7 @@ def is_dicom(
     except Exception:  # it only looked like one
         return False
 
-
+# %% ../../nbs/sources/images.ipynb #aeff4d25
 _SAYS = ["SOPClassUID", "Rows"]  # one of them proves that a data set without the letters is one
 
 
@@ -69,7 +69,7 @@ def _first(head: bytes) -> int:
         return 132
     return 4 if head[:4] == b"DICM" else 128 if not any(head[:128]) else 0
 
-
+# %% ../../nbs/sources/images.ipynb #5874afaf
 def _begins(element: bytes) -> bool:
     "Are these the first bytes of an element of group 2 or 8: a tag, then two capital letters or a small length?"
     named = element[4:6].isalpha() and element[4:6].isupper()
@@ -84,14 +84,14 @@ def _line(said) -> str:
     "What a decoder or a header says, as one line that is not too long."
     return " ".join(str(said).split())[:500]
 
-
+# %% ../../nbs/sources/images.ipynb #80ea9287
 def _not_a_file(path: Path) -> str:
     "Why there is nothing to read at a path."
     if path.is_symlink() and not path.exists():
         return "a link that leads nowhere; copy the file itself"
     return "not a file but a folder, pipe or device; name a file" if path.exists() else "no such file; correct the path"
 
-
+# %% ../../nbs/sources/images.ipynb #8b099cfd
 @contextmanager
 def reading(
     path: Path,  # The file that is read in the block
@@ -121,7 +121,7 @@ def reading(
         reason = _line(f"{type(e).__name__}: {e}")
         raise InputError(f"{path}: cannot be decoded ({reason}); copy it again, or convert it to PNG") from e
 
-
+# %% ../../nbs/sources/images.ipynb #e40d5830
 def _check_pixels(width: int, height: int):
     limit = Image.MAX_IMAGE_PIXELS
     if limit and width * height > limit:
@@ -132,7 +132,7 @@ def _depth(highest: int) -> int:
     "The fewest bits, of those that detectors have, for values up to `highest`."
     return next((bits for bits in (8, 10, 12, 14, 16) if highest < 2**bits), 32)
 
-
+# %% ../../nbs/sources/images.ipynb #3daffb60
 def _noted(image: Image.Image, notes: list[str], colour: float = 0.0) -> Image.Image:
     image.info = {"notes": notes, "colour": colour}
     return image
@@ -145,7 +145,7 @@ def _coloured(image: Image.Image) -> float:
     small = image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return float((np.ptp(np.asarray(small), axis=2) > 20).mean())
 
-
+# %% ../../nbs/sources/images.ipynb #ddc31054
 def _deep(image: Image.Image, inverted: bool, notes: list[str]) -> Image.Image:
     "More than 8 bits a pixel, as 8."
     values = np.asarray(image)
@@ -159,7 +159,7 @@ def _deep(image: Image.Image, inverted: bool, notes: list[str]) -> Image.Image:
     grey = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)  # rounded
     return Image.fromarray(255 - grey if inverted else grey)
 
-
+# %% ../../nbs/sources/images.ipynb #11c8408c
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     "As the camera was held."
     image.load()  # newer versions of Pillow turn a TIFF then
@@ -169,7 +169,7 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
         notes.append(f"its EXIF data cannot be read ({_line(e)}) and are left out")
         return image
 
-
+# %% ../../nbs/sources/images.ipynb #12857fa7
 def _read_plain(path: Path) -> Image.Image:
     "A file in one of Pillow's formats in mode L."
     notes = []
@@ -198,7 +198,7 @@ def _table_item(ds: "Dataset", keyword: str) -> "Dataset":
         raise ValueError(f"descriptor {entries}, {first}, {bits}, for {len(item.LUTData)} values")
     return item
 
-
+# %% ../../nbs/sources/images.ipynb #694a892c
 def _by_table(x: np.ndarray, ds: "Dataset"):
     from pydicom.pixels import apply_voi
 
@@ -209,7 +209,7 @@ def _by_table(x: np.ndarray, ds: "Dataset"):
     inside = np.clip(np.rint(x), first, first + (entries or 2**16) - 1).astype(int)
     return apply_voi(inside, ds), 0, 2**bits - 1
 
-
+# %% ../../nbs/sources/images.ipynb #e36752d7
 def _by_window(x: np.ndarray, ds: "Dataset"):
     from pydicom.pixels import apply_windowing
 
@@ -219,7 +219,7 @@ def _by_window(x: np.ndarray, ds: "Dataset"):
         low, high = apply_windowing(np.array([-np.inf, np.inf]), ds)
         return apply_windowing(x, ds), low, high
 
-
+# %% ../../nbs/sources/images.ipynb #a825810b
 _VOI = {"VOILUTSequence": _by_table, "WindowWidth": _by_window}  # PS3.3 C.11.2, in this order
 
 # %% ../../nbs/sources/images.ipynb #40c9d0c0
@@ -228,14 +228,14 @@ def _stored(bits: int, signed: bool) -> np.ndarray:
     x = np.arange(2**bits)
     return np.where(x >= 2 ** (bits - 1), x - 2**bits, x) if signed else x
 
-
+# %% ../../nbs/sources/images.ipynb #e8e49cd9
 def _padding(ds: "Dataset", stored: np.ndarray, notes: list[str]) -> np.ndarray:
     "Which stored values are padding."
     ends = [_number(ds, k, notes) for k in ("PixelPaddingValue", "PixelPaddingRangeLimit") if k in ds]
     ends = [stored[int(end) % len(stored)] for end in ends if end is not None]  # -2000 may be written as 63536
     return (stored >= min(ends)) & (stored <= max(ends)) if ends else np.zeros(len(stored), bool)
 
-
+# %% ../../nbs/sources/images.ipynb #c193a7e5
 def _full_range(seen: np.ndarray, bits: int, notes: list[str]) -> list[int]:
     "Black and white where nothing says what they are, from the stored values of the image."
     low, high = int(seen.min()), int(seen.max())
@@ -245,7 +245,7 @@ def _full_range(seen: np.ndarray, bits: int, notes: list[str]) -> list[int]:
         notes.append(f"no window is given and no value of its {bits} bits exceeds {high}: read as {used} bits")
     return [-(2 ** (used - 1)), 2 ** (used - 1) - 1] if sign else [0, 2**used - 1]
 
-
+# %% ../../nbs/sources/images.ipynb #902148f2
 def _displays(ds: "Dataset", x: np.ndarray, seen: np.ndarray, bits: int, notes: list[str]) -> Iterator:
     "Ways to display the modality values `x` of all stored values: values, black, white; the best first."
     from pydicom.pixels import apply_modality_lut
@@ -275,7 +275,7 @@ def _grey_table(ds: "Dataset", stored: np.ndarray, seen: np.ndarray, notes: list
         notes.append(f"{keyword} would show every pixel alike and is left out")
     return 255 - grey if ds.PhotometricInterpretation == "MONOCHROME1" else grey
 
-
+# %% ../../nbs/sources/images.ipynb #172f8f8a
 def _as_grey(ds: "Dataset", pixels: np.ndarray, notes: list[str]) -> np.ndarray:
     "Pixels of one sample each as they are meant to be displayed."
     signed = pixels.dtype.kind == "i"
@@ -288,7 +288,7 @@ def _as_grey(ds: "Dataset", pixels: np.ndarray, notes: list[str]) -> np.ndarray:
     table = _grey_table(ds, stored, seen & ~padding if (seen & ~padding).any() else seen, notes)
     return np.where(padding, 0, table).astype(np.uint8)[at]
 
-
+# %% ../../nbs/sources/images.ipynb #49517e57
 def _settle_tables(ds: "Dataset", notes: list[str]):
     "Leave no modality table that cannot be used, and no empty sequence."
     for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
@@ -317,7 +317,7 @@ def _uids(code: int) -> list[str]:
     "The transfer syntaxes of a kind of stream."
     return [f"1.2.840.10008.1.2.4.{last}" for last in _KINDS.get(code, (50,))]
 
-
+# %% ../../nbs/sources/images.ipynb #5205cc8d
 def _codestream(stream: bytes) -> bytes:
     "What a JP2 file holds: its boxes are passed over, each with length and name (ISO/IEC 15444-1, I.4)."
     at = 0
@@ -328,7 +328,7 @@ def _codestream(stream: bytes) -> bytes:
         at += struct.unpack(">Q", stream[at + 8 : at + 16])[0] if length == 1 else max(length, 8)
     raise ValueError("JPEG 2000 without a code stream")
 
-
+# %% ../../nbs/sources/images.ipynb #5e36a741
 def _stream_header(stream: bytes) -> tuple[int, tuple] | None:
     "A key of `_KINDS`, and rows, columns and samples, as a compressed stream says itself; None: RLE."
     stream = _codestream(stream) if stream[4:8] == b"jP  " else stream
@@ -355,14 +355,14 @@ def _encapsulated(ds: "Dataset") -> bytes | None:
 
     return get_frame(ds.PixelData, 0, number_of_frames=1) if ds.PixelData[:4] == b"\xfe\xff\0\xe0" else None
 
-
+# %% ../../nbs/sources/images.ipynb #1b251324
 def _plain_syntax(ds: "Dataset"):
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     implicit, little = ds.original_encoding
     return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
-
+# %% ../../nbs/sources/images.ipynb #c35a7f3b
 def _settle_syntax(ds: "Dataset", notes: list[str]):
     "Make the transfer syntax agree with the pixels; raises if they would unpack to another size than the header's."
     from pydicom.uid import UID, RLELossless
@@ -398,15 +398,15 @@ class _Bounded:
             raise ValueError(f"its header has more than {_MAX_PARTS} parts")
         return super().read(size)
 
-
+# %% ../../nbs/sources/images.ipynb #eba6f84b
 class _BoundedFile(_Bounded, io.BufferedReader):
     pass
 
-
+# %% ../../nbs/sources/images.ipynb #99ccca95
 class _BoundedBytes(_Bounded, io.BytesIO):
     pass
 
-
+# %% ../../nbs/sources/images.ipynb #94f53d73
 def _opened(path: Path) -> _Bounded:
     "A DICOM file, so that its first element is where pydicom looks for it."
     with open(path, "rb") as f:
@@ -415,7 +415,7 @@ def _opened(path: Path) -> _Bounded:
             return _BoundedBytes(bytes(128) + b"DICM" + head[first:] + f.read())
     return _BoundedFile(io.FileIO(os.fspath(path)))
 
-
+# %% ../../nbs/sources/images.ipynb #0bd9a241
 def dicom_elements(
     path: str | Path,  # A DICOM file
     tags: list[str] | None = None,  # Elements of the header that are wanted, by their keywords; None: the whole file
@@ -452,7 +452,7 @@ def _number(ds: "Dataset", keyword: str, notes: list[str]) -> float | None:
         return number
     notes.append(f"{keyword} is {number} and is left out")
 
-
+# %% ../../nbs/sources/images.ipynb #7c295838
 def _settle(ds: "Dataset", notes: list[str]):
     "Leave only numbers that can be used."
     from pydicom.valuerep import DSfloat
@@ -482,13 +482,13 @@ def _unfit(ds: "Dataset") -> str | None:
     if ds.BitsAllocated not in (8, 16):
         return f"stores {ds.BitsAllocated} bits, expected 8 or 16; export it with 16 bits, or as PNG"
 
-
+# %% ../../nbs/sources/images.ipynb #ad0093b3
 def _frames(ds: "Dataset") -> int:
     "How many pictures; what is damaged says one."
     frames = _number(ds, "NumberOfFrames", []) if "NumberOfFrames" in ds else None
     return int(frames or 1)
 
-
+# %% ../../nbs/sources/images.ipynb #02aeff21
 def _complete(ds: "Dataset", notes: list[str]):
     "Give what a header must have, and lacks, its usual value."
     usual = {"SamplesPerPixel": 1, "PixelRepresentation": 0, "BitsStored": ds.BitsAllocated}
@@ -520,7 +520,7 @@ def _pixels(ds: "Dataset", path: Path) -> np.ndarray:
     ds.BitsStored = bits
     return pixels
 
-
+# %% ../../nbs/sources/images.ipynb #ba1de2ec
 def _colours(ds: "Dataset", pixels: np.ndarray) -> Image.Image:
     "A palette, or three samples a pixel, as 8 bits of red, green and blue."
     from pydicom.pixels import apply_color_lut
@@ -532,7 +532,7 @@ def _colours(ds: "Dataset", pixels: np.ndarray) -> Image.Image:
         bits = ds.BitsStored
     return Image.fromarray((pixels >> max(0, bits - 8)).astype(np.uint8), "RGB")
 
-
+# %% ../../nbs/sources/images.ipynb #03e0f959
 def _read_dicom(path: Path) -> Image.Image:
     "A DICOM file in mode L, as it is meant to be displayed."
     ds, notes = dicom_elements(path), []
@@ -590,7 +590,7 @@ def _is_entry(path: Path, size: int) -> bool:
     except Exception:  # a DICOM file, or one that `read_image` will complain about
         return False
 
-
+# %% ../../nbs/sources/images.ipynb #c647beef
 def _entry(path: Path, size: int, resize: str, folder: Path) -> Path:
     "Where the square of `path` is, or will be."
     if _is_entry(path, size):
@@ -599,7 +599,7 @@ def _entry(path: Path, size: int, resize: str, folder: Path) -> Path:
         key = sha256(path)
     return folder / key[:2] / f"{key}-{size}-{resize}-{_VERSION}.png"
 
-
+# %% ../../nbs/sources/images.ipynb #b5573efc
 def _fill(entry: Path, path: Path, size: int, resize: str) -> str | None:
     "Make an entry; the answer is what is wrong with `path`, if anything is."
     try:
@@ -624,7 +624,7 @@ def _end_with_parent():
 
     threading.Thread(target=watch, daemon=True).start()
 
-
+# %% ../../nbs/sources/images.ipynb #ffeb5088
 def _in_processes(function, *columns: list) -> Iterator:
     "`map` over several processes; in this one for a few items."
     workers = min(os.cpu_count() or 1, len(columns[0]) // _CHUNK, 32)  # more would only wait for the disk
@@ -684,7 +684,7 @@ def _prior(size):
     y, x = torch.meshgrid(*2 * [(torch.arange(size) + 0.5) / size], indexing="ij")
     return sum(((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1 for cx, cy, rx, ry in _PRIOR)[None] > 0
 
-
+# %% ../../nbs/sources/images.ipynb #320e09df
 def _widened(mask):
     "A mask (1, size, size) and what is near it."
     from torch.nn.functional import max_pool2d
@@ -692,7 +692,7 @@ def _widened(mask):
     margin = round(mask.shape[-1] * _WIDER)
     return max_pool2d(mask.float(), 2 * margin + 1, stride=1, padding=margin) > 0
 
-
+# %% ../../nbs/sources/images.ipynb #518bc711
 def lung_region(
     mask: str | None,  # The image's mask file, non-zero in the lungs; None (or nan): there is none
     size: int,  # Side of the result, in pixels
@@ -736,6 +736,6 @@ def make_loader(
         num_workers=loader_workers(len(paths)),
     )
 
-
+# %% ../../nbs/sources/images.ipynb #01884e27
 def _square_array(path, size, resize):
     return np.asarray(to_square(read_image(path), size, resize).convert("RGB"))

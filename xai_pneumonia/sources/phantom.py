@@ -35,7 +35,7 @@ def _rng(seed, stream):
     "An independent random generator for each (seed, stream)."
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
 
-
+# %% ../../nbs/sources/phantom.ipynb #ca846660
 @lru_cache(maxsize=4)
 def _grid(size):
     "The x and y of every pixel centre, from -1 to 1."
@@ -47,19 +47,19 @@ def _edge(distance, soft):
     "0 outside, 1 inside, linear over a width of `soft` around distance 0."
     return np.clip(0.5 + distance / soft, 0, 1)
 
-
+# %% ../../nbs/sources/phantom.ipynb #9b29367f
 def _chord(r2):
     "Path of the beam through a body of unit depth, from the squared radius (1 at its outline)."
     return np.sqrt(np.clip(1 - r2, 0, None))
 
-
+# %% ../../nbs/sources/phantom.ipynb #033a5b57
 def _ellipse(u, v, cu, cv, ru, rv, tilt=0.0):
     "Path through an ellipsoid centred on (cu, cv), turned by `tilt` radians."
     c, s = math.cos(tilt), math.sin(tilt)
     du, dv = u - cu, v - cv
     return _chord(((c * du + s * dv) / ru) ** 2 + ((c * dv - s * du) / rv) ** 2)
 
-
+# %% ../../nbs/sources/phantom.ipynb #ba04a650
 def _axis2(u, v, pu, pv, angle, length):
     "Squared distance from the segment that starts at (pu, pv) in the direction `angle`."
     c, s = math.cos(angle), math.sin(angle)
@@ -67,7 +67,7 @@ def _axis2(u, v, pu, pv, angle, length):
     along = np.clip(du * c + dv * s, 0, length)
     return (du - along * c) ** 2 + (dv - along * s) ** 2
 
-
+# %% ../../nbs/sources/phantom.ipynb #216a08b2
 def _noise(rng, cells, size):
     "Smooth noise of unit variance at `cells` x `cells` points, the same field at any size."
     field = rng.standard_normal((cells, cells), dtype=np.float32)
@@ -139,7 +139,7 @@ def _frame(a, view, size):
     y = (v - a.apex) / (floor - a.apex)
     return SimpleNamespace(u=u, v=v, w=w, right=right, cage=cage, depth=depth, floor=floor, x=x, y=y)
 
-
+# %% ../../nbs/sources/phantom.ipynb #9f61f845
 def _to_pixels(view, points, n):
     "Where points of the body (..., 2) lie on a canvas of `n` pixels."
     return (np.linalg.solve(np.array(view.turn), (points - view.shift).T).T + 1) * n / 2
@@ -157,13 +157,13 @@ def _body(a, view, f):
         body = np.maximum(body, 0.62 * _chord(axis2 / 0.19**2))
     return body
 
-
+# %% ../../nbs/sources/phantom.ipynb #12d647f1
 def _lungs(f):
     "Depth of air in lungs without a heart."
     across = np.where((f.x > 0) & (f.x < 1), 4 * f.x * (1 - f.x), 0)
     return np.sqrt(across) * np.sqrt(np.clip((f.floor - f.v) / 0.22, 0, 1)) * (0.8 + 0.2 * f.depth)
 
-
+# %% ../../nbs/sources/phantom.ipynb #d1210c06
 def _heart(a, f):
     "Depth of heart and great vessels."
     r, cv, top = a.heart, a.domes[1] - 0.17, a.apex + 0.42
@@ -197,7 +197,7 @@ def _ribs(a, f):
     anterior = band(front / (1.12 * a.spacing) + a.phase, 0.26) * _edge(x - 0.5, 0.35) * _edge(0.3 - f.v, 0.3)
     return (posterior + 0.4 * anterior) * inside
 
-
+# %% ../../nbs/sources/phantom.ipynb #b9ba505f
 def _skeleton(a, view, f):
     "Attenuation of spine, clavicles, shoulder blades and upper arms."
     disc = np.abs((f.v / a.spacing + a.phase + 0.3) % 1 - 0.5)
@@ -225,7 +225,7 @@ def _painted(canvas, size, sigma):
     small = canvas.resize((size, size), Image.Resampling.BILINEAR)
     return gaussian_filter(np.asarray(small, np.float32) / 255, size * sigma)
 
-
+# %% ../../nbs/sources/phantom.ipynb #fc6543e2
 def _vessels(a, view, rng, size):
     "The branching vessels of both lungs, 0 to 1."
     levels = []
@@ -291,7 +291,7 @@ def _consolidation(rng, f, vessels, size):
         share = share * _edge(f.y - fissure, 0.035)
     return share * (f.right == right), 1 - 0.45 * vessels, rng.uniform(0.6, 0.98)
 
-
+# %% ../../nbs/sources/phantom.ipynb #62dcdf85
 def _interstitial(rng, f, vessels, size):
     "Share of air replaced in patches of both lungs, the texture within them, and its strength."
     height = np.where(f.right, *rng.uniform(0.35, 0.75, (2, 1, 1)).astype(np.float32))
@@ -328,7 +328,7 @@ def _write_letter(draw, n, letter, left, top, height, fill):
         points = [((left + height * x) * n, (top + height * y) * n) for x, y in stroke]
         draw.line(points, fill=fill, width=max(2, round(height * n / 8)), joint="curve")
 
-
+# %% ../../nbs/sources/phantom.ipynb #f954331f
 def _metal(rng, size):
     "Marker letter, and sometimes a cable and electrodes, 0 to 1."
     U, n = rng.uniform, _CANVAS
@@ -370,7 +370,7 @@ class PhantomImage:
     lesion: np.ndarray  # (size, size) bool; all False for NORMAL
     lungs: np.ndarray  # (size, size) bool, the lung fields outside heart and mediastinum, lesions included
 
-
+# %% ../../nbs/sources/phantom.ipynb #e5619007
 def _check(size, **seeds):
     "Reject unusable sizes and seeds."
     if size < 32:
@@ -379,7 +379,7 @@ def _check(size, **seeds):
         if np.min(seed) < 0:
             raise InputError(f"{name} is {seed}; give an integer of 0 or more")
 
-
+# %% ../../nbs/sources/phantom.ipynb #f16884f1
 def phantom_image(
     subtype: str,  # "NORMAL", "BACTERIA" (one lobar opacity) or "VIRUS" (diffuse, in both lungs)
     patient_seed: int | tuple[int, ...],  # Anatomy and lesion; integers of 0 or more
@@ -444,7 +444,7 @@ def _save(array, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path, compress_level=3)
 
-
+# %% ../../nbs/sources/phantom.ipynb #4e88aeb4
 def _describe(plan, size, seed, marker):
     "The content of `phantom.json`."
     placed = [row[:2] for row in plan]

@@ -20,8 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import LABELS, SUBTYPES, InputError, cache_folder, safe_cell, sha256, whole_file
-from ..core import whole_folder
+from ..core import LABELS, SUBTYPES, InputError, cache_folder, safe_cell, sha256, whole_file, whole_folder
 from .download import unpack
 from .files import among_masks, endings, list_files, may_be_image, plain
 from .tables import TABLE_SUFFIXES, _gather_boxes, add_headers, is_table, kind_of, locate

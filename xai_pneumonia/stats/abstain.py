@@ -92,7 +92,7 @@ def _certainty(preds, threshold):
     # rounded, so that 0.3 and 0.7 are equally far from 0.5
     return np.abs(logit(pneumonia_score(preds)) - logit(threshold)).round(9)
 
-
+# %% ../../nbs/stats/abstain.ipynb #93d0f2c5
 def risk_coverage(
     preds: pd.DataFrame,  # Predictions
     threshold: float | None = None,  # As in `decisions`
@@ -119,7 +119,7 @@ def aurc(
     "Area under the risk-coverage curve: the mean risk over coverages, in steps."
     return float((table["risk"] * np.diff(table["coverage"], prepend=0)).sum())
 
-
+# %% ../../nbs/stats/abstain.ipynb #167d5206
 def plot_risk_coverage(
     table: pd.DataFrame,  # As `risk_coverage` gives it
     label: str = "",  # Name of the curve, such as "test"
@@ -164,7 +164,7 @@ def conformal_thresholds(
         thresholds[name] = float(scores[k - 1]) if k <= len(scores) else 1.0
     return thresholds
 
-
+# %% ../../nbs/stats/abstain.ipynb #2d5ecba0
 def conformal_sets(
     preds: pd.DataFrame,  # Predictions
     thresholds: dict[str, float],  # As `conformal_thresholds` gives them

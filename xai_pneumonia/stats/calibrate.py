@@ -26,13 +26,13 @@ METHODS = ("none", "temperature", "platt", "isotonic")
 def _columns(preds):
     return [f"p_{c}" for c in classes_of(preds)]
 
-
+# %% ../../nbs/stats/calibrate.ipynb #f25c679e
 def _log_probabilities(
     preds: pd.DataFrame,
 ) -> np.ndarray:  # (images, classes)
     return np.log(np.clip(class_probabilities(preds), 1e-30, 1))
 
-
+# %% ../../nbs/stats/calibrate.ipynb #5269a83a
 def _scaled(log_p, temperature, bias):
     "Log probabilities after scaling: (images, classes)."
     z = log_p / temperature + np.asarray(bias)
@@ -48,7 +48,7 @@ def _targets(preds, smooth):
     high = ((own.sum(0) + 1) / (own.sum(0) + len(classes)))[own.argmax(1)][:, None]
     return np.where(own, high, (1 - high) / (len(classes) - 1))
 
-
+# %% ../../nbs/stats/calibrate.ipynb #be605dc6
 def _fit_scaling(preds, with_bias):
     "The temperature, between 0.05 and 20, and the bias of each class, 0 for NORMAL."
     from scipy.optimize import minimize
@@ -78,14 +78,14 @@ def _fit_isotonic(preds):
     fitted = IsotonicRegression(y_min=limit, y_max=1 - limit, out_of_bounds="clip").fit(odds, y)
     return {"log_odds": fitted.X_thresholds_.tolist(), "probability": fitted.y_thresholds_.tolist()}
 
-
+# %% ../../nbs/stats/calibrate.ipynb #d4ef99cb
 def _log_odds(
     preds: pd.DataFrame,  # Predictions of two classes
 ) -> np.ndarray:  # (images,)
     log_p = pd.DataFrame(_log_probabilities(preds), columns=classes_of(preds))
     return (log_p.drop(columns="NORMAL").iloc[:, 0] - log_p["NORMAL"]).to_numpy()
 
-
+# %% ../../nbs/stats/calibrate.ipynb #604abc84
 def fit_calibration(
     preds: pd.DataFrame,  # Predictions of validation images, never of test images
     method: str,  # One of `METHODS`; isotonic for two classes only
@@ -120,7 +120,7 @@ def calibrate(
         new = np.exp(_scaled(_log_probabilities(preds), calibration["temperature"], calibration["bias"]))
     return preds.assign(**dict(zip(columns, new.T, strict=True)), **raw)
 
-
+# %% ../../nbs/stats/calibrate.ipynb #95083d70
 def uncalibrated(
     preds: pd.DataFrame,  # As `calibrate` returns them, or never calibrated
 ) -> pd.DataFrame:  # The predictions as they were before

@@ -120,7 +120,7 @@ def compare(
     table = pd.DataFrame(rows)
     return table.assign(p_auroc=holm(table.p_auroc), p_decisions=holm(table.p_decisions))
 
-
+# %% ../../nbs/stats/compare.ipynb #f49fe107
 def plot_forest(
     table: pd.DataFrame,  # As `compare` gives it
 ) -> "Figure":

@@ -28,7 +28,7 @@ def wilson(
     half = (z2 * (k * (n - k) / n + z2 / 4)) ** 0.5 / (n + z2)
     return max(0.0, centre - half), min(1.0, centre + half)
 
-
+# %% ../../nbs/stats/intervals.ipynb #21cdc1c1
 def wilson_patients(
     share: float,  # Share of images, 0 to 1
     patients: float,  # Number of patients with these images, above 0
@@ -70,7 +70,7 @@ def patient_means(
     boot = [mean(w) for w in patient_weights(patients, n_boot, seed)]
     return mean(np.ones((1, values.shape[1])))[0], np.concatenate(boot)
 
-
+# %% ../../nbs/stats/intervals.ipynb #43bd82f6
 def limits(
     boot: np.ndarray,  # (n_boot,) of one map, as `patient_means` gives them
 ) -> tuple[float, float]:  # Low and high, or NaN
@@ -90,7 +90,7 @@ def _placements(y, score):
     placed[y], placed[~y] = above, below
     return placed
 
-
+# %% ../../nbs/stats/intervals.ipynb #ad9955a2
 def auroc_covariance(
     y: np.ndarray,  # (images,) bool: True is pneumonia
     scores: np.ndarray,  # (models, images)

@@ -65,7 +65,7 @@ def _among(y: np.ndarray, positive: np.ndarray) -> np.ndarray:
     "Which images each of the `PROPORTIONS` is taken over: (images, proportions)."
     return np.stack([np.ones_like(y), y, ~y, positive, ~positive], axis=1)
 
-
+# %% ../../nbs/stats/metrics.ipynb #cbaef5b8
 def _decision_metrics(y: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
     "The metrics of decisions: (resamples, 8)."
     among = _among(y, positive)
@@ -76,7 +76,7 @@ def _decision_metrics(y: np.ndarray, positive: np.ndarray, weights: np.ndarray) 
     mcc = ratio(covariance, np.sqrt(np.prod(n[:, 1:], axis=1)))
     return np.column_stack([rates, rates[:, 1:3].mean(1), f1, mcc])
 
-
+# %% ../../nbs/stats/metrics.ipynb #ad547163
 def _probability_metrics(y: np.ndarray, score: np.ndarray, weights: np.ndarray, bins: int = 10) -> np.ndarray:
     "Brier score, log loss (probabilities kept 2e-16 away from 0 and 1) and calibration error: (resamples, 3)."
     tiny = np.finfo(float).eps
@@ -86,7 +86,7 @@ def _probability_metrics(y: np.ndarray, score: np.ndarray, weights: np.ndarray, 
     gap = np.abs(weights @ (in_bin * (score - y)[:, None])).sum(1, keepdims=True)
     return np.hstack([weights @ losses, gap]) / weights.sum(1, keepdims=True)
 
-
+# %% ../../nbs/stats/metrics.ipynb #223c4cdd
 def _statistics(
     y: np.ndarray,  # (images,) bool
     score: np.ndarray,  # (images,)
@@ -175,7 +175,7 @@ def _class_statistics(
     areas = np.stack([area_under_roc(*cumulative(own[:, i], p[:, i], weights)) for i in range(len(classes))], axis=1)
     return np.stack([ratio(k, predicted), ratio(k, support), ratio(2 * k, predicted + support), areas], axis=2)
 
-
+# %% ../../nbs/stats/metrics.ipynb #93ad932b
 def _with_means(per_class: np.ndarray, support: np.ndarray) -> np.ndarray:
     "Add the rows macro, weighted (a class without images has no weight) and accuracy."
     share = support / support.sum(1, keepdims=True)

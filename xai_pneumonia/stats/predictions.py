@@ -25,7 +25,7 @@ def classes_of(
     "The classes a table of predictions has probabilities for."
     return [str(c)[2:] for c in preds.columns if str(c).startswith("p_")]
 
-
+# %% ../../nbs/stats/predictions.ipynb #17d1d7c5
 def class_probabilities(
     preds: pd.DataFrame,  # Predictions
 ) -> np.ndarray:  # (images, classes), 0 to 1
@@ -47,7 +47,7 @@ def _first_bad(
         more = f" (and {bad.sum() - 1} more rows)" if bad.sum() > 1 else ""
         raise InputError(f"{name}: row {i} ({row['path']}) has {column} {row[column]!s}{more}; {remedy}")
 
-
+# %% ../../nbs/stats/predictions.ipynb #fdae056e
 def _check_columns(preds: pd.DataFrame, name: str):
     "Raise `InputError` unless the table has rows, the four plain columns, and the probabilities."
     missing = [c for c in ("path", "patient", "split", "label", "p_NORMAL") if c not in preds.columns]
@@ -85,7 +85,7 @@ def check_predictions(
     _first_bad(preds, preds.duplicated(key).to_numpy(), "path", remedy, name)
     return preds
 
-
+# %% ../../nbs/stats/predictions.ipynb #1b0c4931
 def shared_patients(
     preds: pd.DataFrame,  # Predictions
 ) -> dict[str, int]:  # Number of patients in both, by pair ("valid, test"); pairs that share none are left out
@@ -163,14 +163,14 @@ def negative_class(
     classes = classes_of(preds)
     return "NORMAL" if "NORMAL" in classes else classes[0]
 
-
+# %% ../../nbs/stats/predictions.ipynb #cefded29
 def pneumonia_score(
     preds: pd.DataFrame,  # Predictions
 ) -> np.ndarray:  # (images,) 0 to 1
     "The probability of any pneumonia: 1 - `p_NORMAL`; without that class, of any but the first."
     return 1 - preds[f"p_{negative_class(preds)}"].to_numpy(float)
 
-
+# %% ../../nbs/stats/predictions.ipynb #f81fbad9
 def is_pneumonia(
     preds: pd.DataFrame,  # Predictions
 ) -> np.ndarray:  # (images,) bool

@@ -43,7 +43,7 @@ def parse_rule(
         raise InputError(f"threshold rule {rule!r}: expected youden, sensitivity=0.95 or cost=5, say")
     return name, value
 
-
+# %% ../../nbs/stats/thresholds.ipynb #f8c8390a
 def _merit(rule, tp, fp):
     "The merit of each distinct score as a threshold, from the highest score down; the largest is chosen."
     name, value = parse_rule(rule)
