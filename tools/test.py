@@ -274,9 +274,9 @@ class Progress:
         return "slowest: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in worst)
 
 
-def shares_nothing(path):
-    "Does a notebook lie below the networks, so that it need not wait for the example runs?"
-    return path.parts[1] in ("stats", "sources") or path.stem in ("core", "style")
+def needs_examples(path):
+    "Does a notebook show one of the example runs?"
+    return "example_run" in (root / path).read_text(encoding="utf-8")
 
 
 def main(chosen):
@@ -284,7 +284,7 @@ def main(chosen):
     first = [] if chosen else [lint, in_step, readme_in_step, links, readable, documented, requirements]
     long = [] if chosen else [wheel, Path("nbs/explain/trust.ipynb"), benchmarks, pages]  # or one would end alone
     others = [Path(p) for p in chosen] or [p for p in files(root) if p.suffix == ".ipynb" and p not in long]
-    early, late = ([p for p in others if shares_nothing(p) == wanted] for wanted in (True, False))
+    early, late = ([p for p in others if needs_examples(p) == wanted] for wanted in (False, True))
     progress = Progress(len(first) + 1 + len(long) + len(others))
     passed = [progress.passes(test) for test in first]
     if "forkserver" in get_all_start_methods():
