@@ -19,7 +19,7 @@ from configparser import ConfigParser
 from contextlib import contextmanager
 from importlib.metadata import packages_distributions
 from itertools import count
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_all_start_methods, get_context, set_start_method
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -187,6 +187,7 @@ def execute(path, output):
     "Test one notebook in this process; what it prints goes to the file `output`."
     for stream in (1, 2):
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    set_start_method(None, force=True)  # of processes that the notebook starts: the system's own, not ours
     from nbdev.config import get_config
     from nbdev.test import test_nb
 
