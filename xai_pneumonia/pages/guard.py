@@ -190,7 +190,8 @@ class Guard:
             cookie = f"xai_pneumonia={ticket}; HttpOnly; SameSite=Strict; Path=/"
             return await _answer(send, 303, "Welcome.", location="/", set_cookie=cookie)
         if not self.door.password:
-            return await _answer(send, 403, "Open the link that was printed when the page was started; it works once.")
+            say = "Open the link that was printed when the page was started; it works once."
+            return await _answer(send, 401, say, www_authenticate="Link")
         if "authorization" in headers:
             await asyncio.sleep(1)
         await _answer(
