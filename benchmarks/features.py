@@ -18,7 +18,7 @@ from xai_pneumonia.model.backbones import load_backbone, make_model
 from xai_pneumonia.model.recipes import RECIPES, Recipe
 from xai_pneumonia.sources.images import make_loader
 from xai_pneumonia.sources.readers import read_data
-from xai_pneumonia.train import fit
+from xai_pneumonia.train import fit_recipe
 
 BACKBONE, TRAIN, VALID, EPOCHS = "mobilenet_v2", 64, 16, 10
 
@@ -55,7 +55,7 @@ def by_pytorch(table: pd.DataFrame, recipe: Recipe) -> list[float]:
 
 
 def by_library(table: pd.DataFrame, recipe: Recipe) -> list[float]:
-    return fit(table, recipe)[1].valid_loss.tolist()
+    return fit_recipe(table, recipe)[1].valid_loss.tolist()
 
 
 def last(result: list[float], reference: list[float]) -> str:

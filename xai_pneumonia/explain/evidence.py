@@ -14,12 +14,12 @@ import json
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 import torchvision
+from matplotlib.figure import Figure
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
@@ -31,9 +31,6 @@ from ..model.bundle import Bundle
 from ..sources.images import read_image, reading, to_square
 from ..stats.intervals import auroc_covariance, auroc_interval, limits, patient_means
 from ..style import DISCLAIMER, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # %% ../../nbs/explain/evidence.ipynb #36b7aace
 def _block_outputs(body, x, blocks):
@@ -628,7 +625,7 @@ def plot_evidence(
     masks: list | None = None,  # (size, size) bool or None for each image: outlined
     classifier: np.ndarray | None = None,  # (n, size, size) in [0, 1]: maps of a classifier
     auprc: float | None = None,  # Of the evidence on held-out patients, for the heading
-) -> "Figure":
+) -> Figure:
     "A line for each image: X-ray, classifier's map, usual place, what the image adds, both."
     size, usual = images.shape[1], torch.from_numpy(maps.usual)
     place = enlarge(usual, size).sigmoid().numpy()
