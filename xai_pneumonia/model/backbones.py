@@ -371,6 +371,9 @@ def make_model(
 class Bodies(nn.ModuleList):
     "The bodies of an ensemble's members, side by side: their feature maps are stacked along the channels."
 
+    def __init__(self, bodies: list):  # Each a body; they share their input
+        super().__init__(bodies)
+
     def forward(self, x):
         return torch.cat([body(x) for body in self], dim=1)
 
