@@ -123,11 +123,24 @@ def definitions(source):
     return [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
 
 
+def mixes_imports(source):
+    "Does a cell that is not exported import and do something else? nbdev would run it alone, for the page."
+    if re.match(r"#\| *export", source) or "nbdev_export()" in source:
+        return False
+    code = "\n".join(line for line in source.splitlines() if not line.startswith(("%", "!")))
+    imports = {isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(code).body}
+    return imports == {True, False}
+
+
 def readable():
-    "An exported cell has one definition, no function body has more than 40 lines, no notebook more than 1.5 MB."
+    """A cell has one exported definition, or imports, or neither; no function body has more than 40 lines, no notebook
+    more than 1.5 MB."""
     unreadable = []
     for path, sources in cells("code"):
-        for source in sources:
+        exports = any(s.startswith("#| default_exp") for s in sources)
+        for number, source in enumerate(sources):
+            if exports and mixes_imports(source):
+                unreadable.append(f"{path.stem}: code cell {number} imports and does something else")
             nodes = definitions(source)
             if source.startswith("#| export") and len(nodes) > 1:
                 unreadable.append(f"{path.stem}: {nodes[0].name} and {nodes[1].name} share a cell")
