@@ -20,6 +20,7 @@ from xai_pneumonia.core import InputError, whole_file
 
 TABLE = Path(__file__).parent.parent / "results" / "bench.csv"
 BENCHMARKS = (decoding, training, features, predict, gradcam, bootstrap, audit)
+FEW = 16  # images, where only the code is tested
 
 
 def processor() -> str:
@@ -45,9 +46,14 @@ def main():
     data = f" DATA={Path(args.data).resolve().name}" if args.data else ""
     with data_folder(args.data) as folder:
         for benchmark in BENCHMARKS:
+            if not args.rounds:
+                benchmark.IMAGES = FEW
             measured = run(benchmark.measure, folder, args.rounds)
-            printed(measured)
+            if args.rounds:
+                printed(measured)
             rows += measured
+    if not args.rounds:
+        return
     table = pd.DataFrame(rows).assign(**machine(), command=f"make bench{data}")
     with whole_file(TABLE) as part:
         table.to_csv(part, index=False, float_format="%.4g")

@@ -69,7 +69,7 @@ def in_process(folder: str, step: int) -> dict:
 def measure(data: Path, rounds: int) -> list[dict]:
     with tempfile.TemporaryDirectory() as d:
         copied(data, Path(d))
-        runs = [{way: in_process(d, step) for way, step in STEPS.items()} for _ in range(rounds)]
+        runs = [{way: in_process(d, step) for way, step in STEPS.items()} for _ in range(max(rounds, 1))]
     return [
         row
         for unit, benchmark in (("ms per file", "audit, time"), ("KiB per file", "audit, memory"))

@@ -20,7 +20,7 @@ from xai_pneumonia.sources.images import make_loader
 from xai_pneumonia.sources.readers import read_data
 from xai_pneumonia.train import fit_recipe
 
-BACKBONE, TRAIN, VALID, EPOCHS = "mobilenet_v2", 64, 16, 10
+BACKBONE, IMAGES, VALID, BATCH, EPOCHS = "mobilenet_v2", 64, 16, 16, 10
 
 
 def random_backbone(table: pd.DataFrame, file: Path) -> str:
@@ -34,7 +34,7 @@ def random_backbone(table: pd.DataFrame, file: Path) -> str:
 def by_pytorch(table: pd.DataFrame, recipe: Recipe) -> list[float]:
     "Validation loss after each epoch of an ordinary loop, with the whole network in every step."
     seed_everything(recipe.seed)
-    dls = make_dls(table, resize=recipe.resize, rotate=0, zoom=1, lighting=0)
+    dls = make_dls(table, batch_size=BATCH, resize=recipe.resize, rotate=0, zoom=1, lighting=0)
     model = make_model(load_backbone(BACKBONE, recipe.weights)[0], "linear", "logit", recipe.size, 2)
     model[0].requires_grad_(False)
     optimizer = torch.optim.Adam(model[1].parameters(), recipe.frozen_lr)
@@ -63,21 +63,22 @@ def last(result: list[float], reference: list[float]) -> str:
 
 
 def measure(data: Path, rounds: int) -> list[dict]:
-    table = balanced_subset(split_patients(read_data(data), 0.2), TRAIN, VALID, None)
+    table = balanced_subset(split_patients(read_data(data), 0.2), IMAGES, VALID, None)
     table = table[table.split != "test"]
     with tempfile.TemporaryDirectory() as d:
         weights = random_backbone(table, Path(d) / "random.pth")
         changes = {
             "backbone": BACKBONE,
             "weights": weights,
+            "batch_size": BATCH,
             "frozen_epochs": EPOCHS,
             "schedule": "constant",
             "patience": 0,
         }
         recipe = replace(RECIPES["resnet50_head"], **changes)
         ways = {
-            "this library": (TRAIN * EPOCHS, lambda: by_library(table, recipe)),
-            "plain PyTorch loop": (TRAIN * EPOCHS, lambda: by_pytorch(table, recipe)),
+            "this library": (IMAGES * EPOCHS, lambda: by_library(table, recipe)),
+            "plain PyTorch loop": (IMAGES * EPOCHS, lambda: by_pytorch(table, recipe)),
         }
         return side_by_side(f"frozen head, {EPOCHS} epochs", "image and epoch", ways, rounds, last)
 

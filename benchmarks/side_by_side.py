@@ -46,8 +46,10 @@ def side_by_side(
     rounds: int,
     note: Callable | None = None,  # Note on a way, from its result and the reference's
 ) -> list[dict]:
-    "Rows with the time of each way, as a multiple of the reference's in the same round."
+    "Rows with the time of each way, as a multiple of the reference's in the same round; no rows without rounds."
     results = {way: work() for way, (_, work) in ways.items()}  # which also warms up
+    if not rounds:
+        return []
     reference, *others = ways
     notes = {way: note(results[way], results[reference]) for way in others} if note else {}
     times = {way: [] for way in ways}
@@ -92,7 +94,7 @@ def arguments(description: str) -> argparse.Namespace:
     "Parse DATA and --rounds."
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", help="a data folder or CSV; default: phantoms")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0: run each way once on few images, and time nothing")
     return parser.parse_args()
 
 
