@@ -31,14 +31,14 @@ from ..style import KERMANY_CREDIT, SYNTHETIC_NOTE
 def is_synthetic(
     place: str | Path,  # A data folder, or a table with a column path
 ) -> bool:  # True for images made by `xai_pneumonia.sources.phantom`
-    "Are these images phantoms? The note that the generator leaves is looked for beside and above them."
+    "Are these images phantoms? Looks for the generator's `phantom.json` beside the images and in the folders above."
     place = Path(place).absolute()
     if is_table(place) and place.is_file():
         place = place.parent / str(next(iter(read_table(place, rows=1).get("path", [])), ""))
     return any(os.path.isfile(folder / "phantom.json") for folder in (place, *place.parents))
 
 # %% ../../nbs/sources/readers.ipynb #743a6a35
-_NAMES = (  # pattern, and the subtype where the name itself does not give it
+_NAMES = (  # pattern; subtype, if the name itself does not give it
     (re.compile(r"(?P<patient>person\d+)_(?P<kind>bacteria|virus)_\d+(_\d+)?$"), None),
     (re.compile(r"(?P<patient>(NORMAL2-)?IM-\d+)-\d+(-\d+)?$"), "NORMAL"),
     (re.compile(r"(?P<patient>(?P<kind>BACTERIA|VIRUS|NORMAL)-\d+)-\d+$"), None),
@@ -47,8 +47,8 @@ _ROBOFLOW = re.compile(r"_(jpe?g|png)\.rf\.[0-9a-f]+$")
 
 
 def parse_name(
-    path: str | Path,  # A file, of which only the name without its ending is read
-) -> tuple[str | None, str | None]:  # (patient, subtype), each None where the name does not say
+    path: str | Path,  # A file; only its name without the extension is read
+) -> tuple[str | None, str | None]:  # (patient, subtype), None for whatever the name does not say
     "Patient and subtype from a file name of the Kermany set."
     stem = _ROBOFLOW.sub("", Path(path).stem)
     for pattern, subtype in _NAMES:
@@ -65,44 +65,44 @@ _SPLIT = re.compile(r"(train|valid|val|dev|test)(ing|ation|idation)?(set|data|sp
 
 
 def split_of(
-    name: str,  # Of a folder, or a cell, such as `Validation`
+    name: str,  # A folder's name or a table's cell, such as `Validation`
 ) -> str | None:  # train, valid or test; None for anything else
-    "The split that a name says, in whichever spelling."
+    "The split that a name stands for, however it is spelled."
     m = _SPLIT.fullmatch(plain(name))
     return _SPLITS[m[1]] if m else None
 
 # %% ../../nbs/sources/readers.ipynb #6798c7f0
 def _innermost(parts, shared, meaning):
-    "What the last folder says that says something, for each image; folders that all share count only if no other does."
+    "For each image, the meaning of its innermost folder that has one; folders that all images share are a last resort."
     for start in (shared, 0):
-        said = [next((k for part in reversed(p[start:]) if (k := meaning(part))), None) for p in parts]
-        if any(said):
-            return said
+        meanings = [next((k for part in reversed(p[start:]) if (k := meaning(part))), None) for p in parts]
+        if any(meanings):
+            return meanings
     return [None] * len(parts)
 
 # %% ../../nbs/sources/readers.ipynb #f5597cef
 def _unused(places, other, closed):
-    "What is not used of a folder, in words."
+    "Phrases that say what was not used."
     counts = Counter("/".join(place) or "the folder itself" for place in places).most_common()
-    said = [f"{n} image{'s' * (n > 1)} in {place}" for place, n in counts[:4]]
-    said += [f"{sum(n for _, n in counts[4:])} images in {len(counts) - 4} other folders"] * (len(counts) > 4)
-    said += [f"{endings(other)} that {'are' if len(other) > 1 else 'is'} no image"] * bool(other)
-    return said + [f"the folder {place.name} ({reason})" for place, reason in closed.items()]
+    phrases = [f"{n} image{'s' * (n > 1)} in {place}" for place, n in counts[:4]]
+    phrases += [f"{sum(n for _, n in counts[4:])} images in {len(counts) - 4} other folders"] * (len(counts) > 4)
+    phrases += [f"{endings(other)} that {'are not images' if len(other) > 1 else 'is not an image'}"] * bool(other)
+    return phrases + [f"the folder {place.name} ({reason})" for place, reason in closed.items()]
 
 # %% ../../nbs/sources/readers.ipynb #0372b6ff
 def _what_is_there(root, images):
-    "For who has named a folder without classes."
+    "Where the images of a folder without class folders lie, and which table it has."
     folders = Counter(p.relative_to(root).parts[:-1][:2] for p in images).most_common(4)
     tables = [p.name for p in sorted(root.iterdir()) if is_table(p)] if root.is_dir() else []
-    said = [f"{n} in {'/'.join(parts) or 'the folder itself'}" for parts, n in folders]
-    there = f"; its images are {', '.join(said)}" if said else ", nor anywhere else"
+    places = [f"{n} in {'/'.join(parts) or 'the folder itself'}" for parts, n in folders]
+    there = f"; its images are {', '.join(places)}" if places else ", nor anywhere else"
     return there + (
-        f"; it has the table {tables[0]}: if the labels are there, name it in place of the folder" if tables else ""
+        f"; it has the table {tables[0]}: if it has the labels, pass it instead of the folder" if tables else ""
     )
 
 # %% ../../nbs/sources/readers.ipynb #49c3925a
 def _list_images(root):
-    "One row per image of a class: `path`, `kind` (NORMAL, PNEUMONIA, BACTERIA or VIRUS), `split`; what is not used."
+    "One row per image of a class: `path`, `kind` (NORMAL, PNEUMONIA, BACTERIA or VIRUS), `split`; and what was not used."
     files, closed = list_files(root)
     image = {p: may_be_image(p) for p in files}
     images = [p for p in files if image[p]]
@@ -124,7 +124,7 @@ def _list_images(root):
 
 # %% ../../nbs/sources/readers.ipynb #1b5fb2d4
 def _in_order(table):
-    "Training images first, then by class: a seed means the same split wherever the folders lie."
+    "Training images first, then by class, so that a seed gives the same split wherever the folders are."
     order = {"split": ["train", "valid", "test"], "kind": [*SUBTYPES, "PNEUMONIA"]}
     return table.sort_values(
         [*order], key=lambda column: column.map(order[column.name].index), kind="stable", ignore_index=True
@@ -132,32 +132,32 @@ def _in_order(table):
 
 # %% ../../nbs/sources/readers.ipynb #d9748a48
 def _own_patients(paths):
-    "The patient that a file name gives; else `file:` and where the file lies: each image is its own patient."
+    "The patient from the file name, else `file:` and the relative path, which makes each image its own patient."
     paths = [os.path.abspath(p) for p in paths]
     root = os.path.commonpath([os.path.dirname(p) for p in paths])
     return [parse_name(p)[0] or "file:" + Path(os.path.relpath(p, root)).with_suffix("").as_posix() for p in paths]
 
 # %% ../../nbs/sources/readers.ipynb #61561360
 def _complete(table):
-    "A manifest: all that headers and file names say, its own columns first."
+    "The manifest: completed from headers and file names, standard columns first."
     table = add_headers(table)
     table["patient"] = table.patient.where(table.patient.notna(), _own_patients(table.path))
     first = ["path", "label", "subtype", "patient", "split"]
     return table[[*first, *(c for c in table if c not in first)]]
 
 # %% ../../nbs/sources/readers.ipynb #72699cd7
-def _print_unused(said):
-    if said:
-        print(f"not used: {', '.join(said)}")
+def _print_unused(phrases):
+    if phrases:
+        print(f"not used: {', '.join(phrases)}")
 
 # %% ../../nbs/sources/readers.ipynb #cf9f667f
 def read_folder(
     root: str | Path,  # A folder with class folders, at any depth
-) -> pd.DataFrame:  # The manifest; raises `InputError` if no folder says a class
-    """Manifest of images sorted into folders, of any format, DICOM files included.
+) -> pd.DataFrame:  # The manifest; raises `InputError` if there is no class folder
+    """Manifest of images sorted into folders; any image format, including DICOM.
 
-    Labels and splits are from the folders, patients from DICOM headers and file names, subtypes from the folders
-    BACTERIA and VIRUS if there are any, else from file names.
+    Labels and splits come from the folders, patients from DICOM headers and file names, subtypes from the folders
+    BACTERIA and VIRUS if there are any, otherwise from file names.
     """
     root = Path(root)
     table, unused = _list_images(root)
@@ -167,7 +167,7 @@ def read_folder(
     label = table.kind.where(table.kind == "NORMAL", "PNEUMONIA")
     manifest = _complete(table.drop(columns="kind").assign(label=label, subtype=subtype, patient=None))
     if by_pathogen and (n := misnamed(manifest).sum()):
-        print(f"{n} file(s) lie in a folder that their name contradicts; xai-pneumonia audit lists them")
+        print(f"{n} file(s) lie in a folder that contradicts their name; xai-pneumonia audit lists them")
     if is_synthetic(root):
         return _add_masks(manifest, root)
     _print_unused(unused)
@@ -175,7 +175,7 @@ def read_folder(
 
 # %% ../../nbs/sources/readers.ipynb #feb59450
 def _add_masks(manifest, root):
-    "The phantom's mask files as further columns; missing (None) where an image has none."
+    "Add the phantom's mask files as columns; None for an image without a mask."
     for column, folder in (("lesion_mask", "lesion"), ("lung_mask", "lungs")):
         files = [root / "masks" / folder / f"{Path(p).stem}.png" for p in manifest.path]
         manifest[column] = [str(f) if f.is_file() else None for f in files]
@@ -185,23 +185,23 @@ def _add_masks(manifest, root):
 def misnamed(
     manifest: pd.DataFrame,  # A manifest
 ) -> pd.Series:  # True where a file's name contradicts its label or subtype
-    "Which files are in the wrong class folder, if their names are right."
-    said = manifest.path.map(lambda p: parse_name(p)[1])
-    wrong_label = (said == "NORMAL") != (manifest.label == "NORMAL")
-    wrong_subtype = manifest.subtype.notna() & (said != manifest.subtype)
-    return said.notna() & (wrong_label | wrong_subtype)
+    "Which files are in the wrong class folder, assuming that their names are right."
+    named = manifest.path.map(lambda p: parse_name(p)[1])
+    wrong_label = (named == "NORMAL") != (manifest.label == "NORMAL")
+    wrong_subtype = manifest.subtype.notna() & (named != manifest.subtype)
+    return named.notna() & (wrong_label | wrong_subtype)
 
 # %% ../../nbs/sources/readers.ipynb #762e8c0e
 def read_kermany(
     root: str | Path,  # The folder with `train/NORMAL`, `train/PNEUMONIA`, `test/…`; or with `NORMAL`, `PNEUMONIA`
-) -> pd.DataFrame:  # The manifest; raises `InputError` if no folder says a class
-    """Manifest of the chest X-ray set of Kermany et al., or of any folder laid out like it; subtypes from file names.
+) -> pd.DataFrame:  # The manifest; raises `InputError` if there is no class folder
+    """Manifest of the chest X-ray set of Kermany et al., or of any folder with that layout; subtypes from file names.
 
     Source: Kermany, Zhang, Goldbaum, Mendeley Data, doi 10.17632/rscbjbr9sj.2; Cell 172 (2018) 1122.
     Paediatric patients (1 to 5 years), Guangzhou; frontal (anterior-posterior) views; CC BY 4.0.
     5,232 training images (1,349 normal, 3,883 pneumonia) and 624 test images (234 normal, 242 bacterial, 148 viral);
     Kaggle moves 8 + 8 of the training images to a `val` folder. Copies sorted into NORMAL, BACTERIA and VIRUS have
-    1,341, 2,530 and 1,345 images for training by the names of Kaggle's files.
+    1,341, 2,530 and 1,345 training images, going by the names of Kaggle's files.
     """
     return read_folder(root)
 
@@ -221,7 +221,7 @@ def read_keremberke(
 
 # %% ../../nbs/sources/readers.ipynb #123d791a
 def _unpacked(source):
-    "The folder itself; or, in the cache, what its zips hold: one folder per split."
+    "The folder itself or, if it holds zips, a cached folder with their content: one folder per split."
     data = source / "data" if (source / "data").is_dir() else source
     zips = [source] if source.suffix.lower() == ".zip" else [p for p in sorted(data.glob("*.zip")) if split_of(p.stem)]
     if not zips:
@@ -236,7 +236,7 @@ def _unpacked(source):
 
 # %% ../../nbs/sources/readers.ipynb #44be3fe1
 def _plain(name: str) -> str:
-    "A name from elsewhere that becomes a file's or folder's; raises `InputError` if it could lead out of its folder."
+    "A downloaded name for a file or folder; raises `InputError` if it could lead out of the folder it belongs in."
     if name in ("", ".", "..") or set(name) & set("/\\:\0"):
         raise InputError(
             f"{HUB_NAME} has the name {name!r}, which could lead out of its folder; do not trust this copy"
@@ -271,20 +271,20 @@ def _from_hub():
 # %% ../../nbs/sources/readers.ipynb #3028593f
 def read_medmnist(
     file: str | Path,  # pneumoniamnist.npz, pneumoniamnist_64.npz, …_128.npz or …_224.npz
-) -> pd.DataFrame:  # The manifest; raises `InputError` if the file is not PneumoniaMNIST
+) -> pd.DataFrame:  # The manifest; raises `InputError` if it is another file
     """Manifest of PneumoniaMNIST at any of its sizes.
 
-    Source: Yang et al., Scientific Data 10 (2023) 41, from the images of Kermany et al.; CC BY 4.0. 5,856 images,
+    Source: Yang et al., Scientific Data 10 (2023) 41, made from the images of Kermany et al.; CC BY 4.0. 5,856 images,
     centre-cropped to a square of 28, 64, 128 or 224 pixels: 4,708 train, 524 val, 624 test; patients not given.
     """
     return read_folder(_written_out(Path(file)))
 
 # %% ../../nbs/sources/readers.ipynb #3965e4e3
-_MAX_ARRAYS = 1 << 29  # bytes: the largest PneumoniaMNIST has 294 million
+_MAX_ARRAYS = 1 << 29  # bytes; the largest PneumoniaMNIST file unpacks to 294 million
 
 
 def _check_arrays(file):
-    "Raise if the headers of the arrays claim, or their members hold, more than `_MAX_ARRAYS`."
+    "Raise `ValueError` if the arrays claim to be, or unpack to, more than `_MAX_ARRAYS` bytes."
     with zipfile.ZipFile(file) as z:
         claimed = held = 0
         for member in z.infolist():
@@ -299,14 +299,14 @@ def _check_arrays(file):
 
 # %% ../../nbs/sources/readers.ipynb #9f77f88e
 def _written_out(file):
-    "The folder in the cache with the images of a MedMNIST file."
+    "The cached folder with the images of a MedMNIST file."
     try:
         _check_arrays(file)
         with np.load(file, allow_pickle=False) as arrays:
             content = {s: (arrays[f"{s}_images"], arrays[f"{s}_labels"].ravel()) for s in ("train", "val", "test")}
         for images, labels in content.values():
             if (images.dtype, images.ndim, len(images)) != (np.uint8, 3, len(labels)) or set(labels) - {0, 1}:
-                raise ValueError("expected grey images of 8 bits, and for each the label 0 or 1")
+                raise ValueError("expected 8-bit grey images, each with the label 0 or 1")
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as e:
         raise InputError(f"{file} is not PneumoniaMNIST ({e}); download pneumoniamnist.npz of MedMNIST again") from e
     folder = cache_folder() / f"medmnist-{sha256(file)[:16]}"
@@ -332,7 +332,7 @@ _DECUBITUS = re.compile(r".*decub.*", re.I)
 
 
 def _label_columns(table, labels, file, have):
-    "`label` and `subtype` in our words; what was read as what."
+    "The table with `label` and `subtype` in our words, and phrases that say which word became which."
     for column in ("path", "label"):
         if column not in table:
             raise InputError(
@@ -340,30 +340,30 @@ def _label_columns(table, labels, file, have):
                 f"columns={{{column!r}: …}})"
             )
     if (empty := table.path.isna()).any():
-        raise InputError(f"{file}: row {empty.argmax()} has no path; name the file of each image")
-    label, subtype, said = translate(table.label, labels, file)
+        raise InputError(f"{file}: row {empty.argmax()} has no path; give the file of each image")
+    label, subtype, read_as = translate(table.label, labels, file)
     if "subtype" in table:
         subtype = table.subtype.where(table.subtype.notna(), subtype)
-    return table.assign(label=label, subtype=subtype.astype(object).where(subtype.notna(), None)), said
+    return table.assign(label=label, subtype=subtype.astype(object).where(subtype.notna(), None)), read_as
 
 # %% ../../nbs/sources/readers.ipynb #afc484bc
 def _with_files(table, root, partial, file):
-    "Absolute paths; how many rows have no image."
+    "The table with absolute paths, and a phrase that counts missing images."
     for column in set(_FILES[1:]) & set(table):
         table[column] = [os.path.normpath(root / p) if isinstance(p, str) else None for p in table[column]]
-    found = locate(table.path, root)
-    lost = list(dict.fromkeys(name for name, path in zip(table.path, found, strict=True) if path is None))
-    if lost and not (partial and any(found)):
+    files = locate(table.path, root)
+    lost = list(dict.fromkeys(name for name, path in zip(table.path, files, strict=True) if path is None))
+    if lost and not (partial and any(files)):
         raise InputError(
-            f"{len(lost)} of {table.path.nunique()} images are not in {root}, or several files fit; the first is {lost[0]}: name the "
-            "folder they lie in with --images (in Python, root=…), or take out their rows"
+            f"{len(lost)} of {table.path.nunique()} images are not in {root}, or match several files; the first is {lost[0]}: name "
+            "their folder with --images (in Python, root=…), or remove their rows"
         )
-    table["path"] = [path and os.path.normpath(path) for path in found]
-    return table[table.path.notna()].reset_index(drop=True), [f"{len(lost)} images that are not there"] * bool(lost)
+    table["path"] = [path and os.path.normpath(path) for path in files]
+    return table[table.path.notna()].reset_index(drop=True), [f"{len(lost)} missing images"] * bool(lost)
 
 # %% ../../nbs/sources/readers.ipynb #0b90541a
 def _chosen_rows(table, words):
-    "The rows that are used; the others, counted by their labels and views."
+    "The rows to use, and phrases that count the others by label and view."
     sides = pd.Series(False, table.index)
     if "view" in table:
         view = table.view.fillna("").astype(str).str.strip()
@@ -371,20 +371,22 @@ def _chosen_rows(table, words):
     other = table.label.isna() & ~sides
     counts = Counter(words[other].fillna("an empty value")).most_common(4)
     more = ", …" if other.sum() > sum(n for _, n in counts) else ""
-    said = [f"{other.sum()} with another label ({', '.join(f'{w} {n}' for w, n in counts)}{more})"] * bool(other.any())
-    said += [f"{sides.sum()} lateral views"] * bool(sides.any())
-    return table[~sides & ~other].reset_index(drop=True), said
+    phrases = [f"{other.sum()} with another label ({', '.join(f'{w} {n}' for w, n in counts)}{more})"] * bool(
+        other.any()
+    )
+    phrases += [f"{sides.sum()} lateral views"] * bool(sides.any())
+    return table[~sides & ~other].reset_index(drop=True), phrases
 
 # %% ../../nbs/sources/readers.ipynb #92210b9d
 def read_csv(
-    file: str | Path,  # A table with a header, in any dialect; one row per image, per box or per reader
-    root: str | Path | None = None,  # The folder its paths start from; None: the folder of the table
-    columns: dict | None = None,  # Manifest column to the table's, as `name_columns` takes it: {"path": "image", …}
-    labels: dict | None = None,  # Word of the table to NORMAL or PNEUMONIA; rows with other words are left out
-    partial: bool = False,  # Rows whose image is not there are left out, too, and not an error
-    header: list[str] | None = None,  # The names of the columns, for a table without them
-) -> pd.DataFrame:  # The manifest, with all other columns of the table; raises `InputError` where something is missing
-    "Manifest from a table. Without `split` every row is `train`; without `patient`, file names and DICOM headers say."
+    file: str | Path,  # A table with a header, any delimiter; one row per image, box or reader
+    root: str | Path | None = None,  # The folder that its paths are relative to; None: the folder of the table
+    columns: dict | None = None,  # Manifest column to table column, as for `name_columns`: {"path": "image", …}
+    labels: dict | None = None,  # The table's word to NORMAL or PNEUMONIA; rows with other words are left out
+    partial: bool = False,  # Leave out rows whose image is missing, instead of raising an error
+    header: list[str] | None = None,  # The column names, for a table without a header
+) -> pd.DataFrame:  # The manifest, then all other columns of the table; raises `InputError` if something is missing
+    "Manifest from a table. Without `split`, every row is `train`; without `patient`, DICOM headers and file names decide."
     file = Path(file)
     raw = read_table(file, header=header)
     table, assumed = name_columns(raw, columns, file)
@@ -398,18 +400,18 @@ def read_csv(
     table, left = _chosen_rows(table.drop(columns="_word"), table._word)
     if table.empty:
         raise InputError(
-            f"{file} has no row with a label that is used; say what its labels mean with --positive, --negative"
+            f"{file} has no row with a known label; say what its labels mean with --positive and --negative"
         )
-    said = [*assumed, *read_as, *merged, *(f"not used: {x}" for x in (*unused, *left))]
-    if said:
-        print(f"{file.name}: {'; '.join(said)}")
+    notes = [*assumed, *read_as, *merged, *(f"not used: {x}" for x in (*unused, *left))]
+    if notes:
+        print(f"{file.name}: {'; '.join(notes)}")
     for column, value in (("subtype", None), ("patient", None), ("split", "train")):
         table[column] = table[column] if column in table else value
     return _complete(table)
 
 # %% ../../nbs/sources/readers.ipynb #729b58a0
 _FINDINGS = {"pneumonia": "PNEUMONIA", "no finding": "NORMAL"}
-PRESETS = {  # by name, what `read_csv` needs to know of the table
+PRESETS = {  # name to the arguments of `read_csv`
     "rsna": {
         "columns": {"path": "patientId", "patient": "patientId", "label": "Target"},
         "labels": {"1": "PNEUMONIA", "0": "NORMAL"},
@@ -436,13 +438,13 @@ PRESETS = {  # by name, what `read_csv` needs to know of the table
         "header": ["patient", "path", "label", "source"],
     },
 }
-PRESETS = {name: {**how, "partial": True} for name, how in PRESETS.items()}
+PRESETS = {name: {**preset, "partial": True} for name, preset in PRESETS.items()}
 
 # %% ../../nbs/sources/readers.ipynb #d1bd5da8
 def image_root(
     place: str | Path,  # A data folder, table, npz or zip
-) -> Path:  # The folder that its relative paths start from
-    "A folder itself, the folder of a table, or where the content of npz and zip files lies in the user's cache."
+) -> Path:  # The folder that its paths are relative to
+    "The folder itself, the folder of a table, or the cached folder with the content of an npz or zip file."
     place = Path(place)
     if is_table(place):
         return place.parent
@@ -451,28 +453,28 @@ def image_root(
 # %% ../../nbs/sources/readers.ipynb #ef9912c9
 def read_data(
     place: str | Path,  # A folder, a table with the columns path and label, an npz of MedMNIST, a zip of class folders
-    table: dict | None = None,  # How to read a table: what `read_csv` takes, `root`, `columns` and so on
+    table: dict | None = None,  # For a table: arguments of `read_csv`, such as `root` and `columns`
 ) -> pd.DataFrame:  # The manifest
-    "The manifest of a data set, by the reader that fits what lies there; how many images were found is printed."
+    "The manifest of a data set, from whichever reader fits it; prints how many images were found."
     if table and not is_table(place):
         raise InputError(
-            f"{place} is no table ({', '.join(TABLE_SUFFIXES)}); leave out what names its columns and labels"
+            f"{place} is not a table ({', '.join(TABLE_SUFFIXES)}); leave out the options that name columns and labels"
         )
     manifest = read_csv(place, **(table or {})) if is_table(place) else read_folder(image_root(place))
     counts = manifest.groupby("split", sort=False).label.value_counts(sort=False)
-    of = [
+    parts = [
         f"{split} {', '.join(f'{n} {k[1]}' for k, n in part.items())}"
         for split, part in counts.groupby(level=0, sort=False)
     ]
-    print(f"found: {len(manifest)} images ({'; '.join(of)})")
+    print(f"found: {len(manifest)} images ({'; '.join(parts)})")
     return manifest
 
 # %% ../../nbs/sources/readers.ipynb #555fce4a
 def relative_paths(
     table: pd.DataFrame,  # With absolute paths
-    root: str | Path,  # The folder that they shall start from
+    root: str | Path,  # The folder to make them relative to
 ) -> pd.DataFrame:  # A copy, ready for a CSV
-    "Paths from a folder on, with forward slashes; boxes as JSON; no text that a spreadsheet would take for a formula."
+    "Relative paths with forward slashes; boxes as JSON; no text that a spreadsheet would take for a formula."
     root = Path(root).absolute()
 
     def relative(p):
@@ -488,9 +490,9 @@ def relative_paths(
 def write_manifest(
     manifest: pd.DataFrame,  # A manifest
     file: str | Path,  # The CSV to write
-    root: str | Path | None = None,  # The folder that paths shall start from; None: the folder of the CSV
+    root: str | Path | None = None,  # The folder to make paths relative to; None: the folder of the CSV
 ):
-    "Save a manifest, split and all; `read_csv(file, root)` reads it back. What inspection found is left out: files change."
+    "Save a manifest with its split, for `read_csv(file, root)`; leaves out the inspection's columns, since files change."
     with whole_file(file) as part:
         relative_paths(manifest.drop(columns=INSPECTED, errors="ignore"), root or Path(file).parent).to_csv(
             part, index=False
@@ -500,7 +502,7 @@ def write_manifest(
 def credit(
     root: str | Path,  # The data folder
     manifest: pd.DataFrame,  # Its manifest
-) -> str:  # One line; empty for a folder of one's own
+) -> str:  # One line; empty for a folder of your own
     "The line that belongs below figures made from this data."
     if is_synthetic(root):
         return SYNTHETIC_NOTE
