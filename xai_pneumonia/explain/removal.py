@@ -17,7 +17,7 @@ from ..stats.intervals import limits, patient_means
 # %% ../../nbs/explain/removal.ipynb #5c2bb462
 def fill(
     images: np.ndarray,  # (n, size, size) uint8
-    regions: np.ndarray,  # (n, size, size) bool: what is to go
+    regions: np.ndarray,  # (n, size, size) bool: what to remove
     reach: float = 0.06,  # Standard deviation of the weights, as a share of the side
 ) -> np.ndarray:  # (n, size, size) uint8
     "Fill regions from their surroundings."
@@ -25,7 +25,9 @@ def fill(
 
     sigma, outside = (0, *2 * [reach * images.shape[1]]), (~regions).astype(np.float32)
     weight, total = (gaussian_filter(v, sigma, truncate=6) for v in (outside, outside * images))
-    mean = (outside * images).sum((1, 2)) / np.maximum(outside.sum((1, 2)), 1)  # for the middle of a very large region
+    mean = (outside * images).sum((1, 2)) / np.maximum(
+        outside.sum((1, 2)), 1
+    )  # used in the middle of a very large region
     inside = (total + 1e-6 * mean[:, None, None]) / (weight + 1e-6)
     soft = gaussian_filter(regions.astype(np.float32), (0, 1.5, 1.5))
     soft = np.where(regions, 1, soft)
@@ -36,8 +38,8 @@ def elsewhere(
     region: np.ndarray,  # (size, size) bool
     lungs: np.ndarray,  # (size, size) bool
     times: int = 6,  # Places to draw
-    seed: int = 0,  # Of the draw
-    overlap: float = 0.2,  # At most this share of the region may be covered again
+    seed: int = 0,  # Random seed
+    overlap: float = 0.2,  # Largest share of the region that a place may overlap
 ) -> np.ndarray:  # (k, size, size) bool, k from 0 to `times`
     "Regions of the same size and shape at other places of the lungs."
     rng, found = np.random.default_rng(seed), []
@@ -68,7 +70,7 @@ def strongest(
 
 # %% ../../nbs/explain/removal.ipynb #7ce4f7f1
 def _probability(bundle, images, target):
-    "Of each image's own class, uncalibrated: (n,)."
+    "The uncalibrated probability of each image's class: (n,)."
     with torch.inference_mode():
         parts = [bundle.model(bundle.normalised(part)).softmax(1).cpu() for part in torch.from_numpy(images).split(8)]
     return torch.cat(parts).numpy()[np.arange(len(images)), target]
@@ -79,11 +81,11 @@ def removal_test(
     images: np.ndarray,  # (n, size, size) uint8, as the model sees them
     regions: np.ndarray,  # (n, size, size) bool: boxes, or the strongest part of an evidence map; none empty
     lungs: np.ndarray,  # (n, size, size) bool
-    target: np.ndarray,  # (n,) class numbers: of each image's own disease
-    times: int = 6,  # Other places for each image
-    seed: int = 0,  # Of the places
-) -> pd.DataFrame:  # A row an image: p, fall, elsewhere (nan: no other place), places
-    "Fall of the probability when a region is filled, and when the same shape elsewhere is."
+    target: np.ndarray,  # (n,) class numbers: the disease of each image
+    times: int = 6,  # Other places per image
+    seed: int = 0,  # Random seed for the places
+) -> pd.DataFrame:  # One row per image: p, fall, elsewhere (NaN without another place), places
+    "How far the probability falls when a region is filled, and when the same shape is filled elsewhere."
     if not regions.any((1, 2)).all():
         raise InputError(f"region {regions.any((1, 2)).argmin()} is empty; leave that image out")
     p = _probability(bundle, images, target)
@@ -98,13 +100,13 @@ def removal_test(
 
 # %% ../../nbs/explain/removal.ipynb #4ac62a50
 def removal_answer(
-    table: pd.DataFrame,  # As `removal_test` gives it
-    patients: np.ndarray,  # (n,) whose image it is
+    table: pd.DataFrame,  # From `removal_test`
+    patients: np.ndarray,  # (n,) the patient of each image
 ) -> pd.DataFrame:  # Rows: fall, elsewhere, difference; columns: value, low, high, images, patients
     "How much further the probability falls for the region than for the same shape elsewhere."
     known = table.elsewhere.notna().to_numpy()
     if not known.any():
-        raise InputError("no image has another place for its region; take smaller regions")
+        raise InputError("no image has another place for its region; use smaller regions")
     pair = table.loc[known, ["fall", "elsewhere"]].to_numpy(float).T
     mean, boot = patient_means(np.stack([*pair, pair[0] - pair[1]]), np.asarray(patients)[known])
     counts = {"images": int(known.sum()), "patients": len(set(np.asarray(patients)[known]))}

@@ -27,7 +27,7 @@ from ..stats.intervals import auroc_interval, wilson
 from ..style import DISCLAIMER, PAGE_STYLE
 
 # %% ../../nbs/sources/audit.ipynb #c32a55e9
-_SIDE = 64  # pixels, of the picture that is hashed and compared
+_SIDE = 64  # pixels: side of the picture that is hashed and compared
 _BITS = 256
 
 
@@ -37,7 +37,7 @@ def _small(image):
 # %% ../../nbs/sources/audit.ipynb #865f83af
 def perceptual_hash(
     image: Image.Image,  # A grey image (mode L)
-) -> int | None:  # 256 bits, unsigned; None for an image of one grey value, which has no structure
+) -> int | None:  # 256 bits, unsigned; None for an image of a single grey value
     """pHash with 16 x 16 coefficients, the same bits as `imagehash.phash(image, hash_size=16)`.
 
     Source: Zauner (2010), Implementation and benchmarking of perceptual image hash functions.
@@ -55,14 +55,14 @@ _NAMED = {
     s: {"MPO": "JPEG"}.get(kind, kind) for s, kind in Image.registered_extensions().items() if s in IMAGE_SUFFIXES
 }
 _NAMED |= {".dcm": "DICOM", ".dicom": "DICOM"}
-_END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # the last bytes of a whole file
-_TAIL = 1 << 16  # some cameras append to a JPEG; the mark is looked for in this many last bytes
+_END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # the last bytes of a complete file
+_TAIL = 1 << 16  # bytes searched for the end mark, since some cameras append data to a JPEG
 
 
 def _header(path):
-    "Format and colour mode of what is stored in a file."
+    "Format and colour mode of a file's content."
     if is_dicom(path):
-        return "DICOM", "L"  # as `read_image` gives it
+        return "DICOM", "L"  # the mode that `read_image` returns
     with Image.open(path) as image:
         return {"MPO": "JPEG"}.get(image.format, image.format), image.mode
 
@@ -81,7 +81,7 @@ def _error(path, row, reason):
     if row["bytes"] == 0:
         return "empty: 0 bytes"
     if row["format"] is None:
-        return f"unreadable: {'the content is no image' if isinstance(reason, UnidentifiedImageError) else reason}"
+        return f"unreadable: {'the content is not an image' if isinstance(reason, UnidentifiedImageError) else reason}"
     if _ends_early(path, row["format"]):
         return f"truncated: the {row['format']} ends early, after {row['bytes']} bytes"
     if _NAMED.get(suffix, row["format"]) != row["format"]:
@@ -90,15 +90,15 @@ def _error(path, row, reason):
 
 # %% ../../nbs/sources/audit.ipynb #6d7a7639
 def _looks(image):
-    "What can be seen of an image without its lungs: as simple as can be, and from 0 to 255."
+    "Simple measures of an image that say nothing about its lungs, from 0 to 255."
     small = np.asarray(_small(image), float)
     edge = _SIDE // 8
     sides = small[:edge], small[-edge:], small[:, :edge], small[:, -edge:]
     corners = [
         float(small[y, x].mean()) for y in (slice(edge), slice(-edge, None)) for x in (slice(edge), slice(-edge, None))
     ]
-    of_sides = [float(side.mean()) for side in sides]
-    return {"grey": small.mean(), "contrast": small.std(), "border": of_sides, "corners": corners}
+    border = [float(side.mean()) for side in sides]
+    return {"grey": small.mean(), "contrast": small.std(), "border": border, "corners": corners}
 
 # %% ../../nbs/sources/audit.ipynb #9a72c78c
 def _inspect(path):
@@ -108,7 +108,7 @@ def _inspect(path):
         row |= {"sha256": sha256(path), "bytes": os.path.getsize(path)}
         row["format"], mode = _header(path)
         image, unfit = screen(path)
-        image = read_image(path) if image is None else image  # what is no X-ray is looked at all the same
+        image = read_image(path) if image is None else image  # an image that is not an X-ray is measured too
         row |= {"mode": mode, "width": image.width, "height": image.height, "phash": perceptual_hash(image)}
         row |= _looks(image) | {"unfit": unfit}
     except (InputError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
@@ -118,16 +118,16 @@ def _inspect(path):
 # %% ../../nbs/sources/audit.ipynb #61da39f3
 def inspect_images(
     manifest: pd.DataFrame,  # With a column `path`
-) -> pd.DataFrame:  # The manifest with the columns below; those that it had of the same names are replaced
+) -> pd.DataFrame:  # The manifest with the columns below; replaces columns of the same names
     """Decode and hash every file once.
 
-    - `sha256`: of the bytes; `bytes`: how many
-    - `format`: what the content is (JPEG, PNG, DICOM, …), `mode`: its colour mode, as Pillow names it
-    - `width`, `height`: in pixels; 0 where the file cannot be decoded
-    - `phash`: `perceptual_hash`; None where there is none
-    - `grey`, `contrast`: mean and standard deviation of the grey values; `border`, `corners`: the means of four sides and of
-      four corners, of a copy of 64 x 64 pixels
-    - `unfit`: why it would be refused for a prediction, see `screen`; None where it would not
+    - `sha256`: hash of the bytes; `bytes`: their number
+    - `format`: format of the content (JPEG, PNG, DICOM, …); `mode`: its colour mode, in Pillow's notation
+    - `width`, `height`: in pixels; 0 if the file cannot be decoded
+    - `phash`: `perceptual_hash`; None if there is none
+    - `grey`, `contrast`: mean and standard deviation of the grey values; `border`, `corners`: means of the four sides and
+      of the four corners; all on a copy of 64 x 64 pixels
+    - `unfit`: why `screen` would refuse to predict it; None if it would not
     - `error`: `empty`, `truncated`, `wrong type` or `unreadable`, a colon, and the detail; None if nothing is wrong
     """
     seen = pd.DataFrame(in_threads(_inspect, list(manifest.path)), index=manifest.index, columns=INSPECTED)
@@ -136,14 +136,14 @@ def inspect_images(
 # %% ../../nbs/sources/audit.ipynb #58924e1d
 def inspected(
     manifest: pd.DataFrame,  # A manifest
-) -> pd.DataFrame:  # With what `inspect_images` finds, found now if the manifest does not have it yet
-    "A manifest whose files have been opened."
+) -> pd.DataFrame:  # With the columns of `inspect_images`, added if they are missing
+    "A manifest whose files have been inspected, now or before."
     return manifest if set(INSPECTED) <= set(manifest) else inspect_images(manifest)
 
 # %% ../../nbs/sources/audit.ipynb #7be90e06
 def fingerprint(
     manifest: pd.DataFrame,  # A manifest
-) -> str:  # 64 hexadecimal digits; does not depend on where the folder lies, nor on the order of rows
+) -> str:  # 64 hexadecimal digits; independent of the folder's location and the order of rows
     "One hash for content, labels and splits of a data set."
     import hashlib
 
@@ -154,12 +154,12 @@ def fingerprint(
 
 # %% ../../nbs/sources/audit.ipynb #6e39cb5e
 def _pairs(
-    m,  # Manifest and images, joined
+    m,  # An inspected manifest
     a,  # Positions of the first of each pair
     b,  # Positions of the second
     r,  # Their correlations
 ):
-    "The table that `identical_files` and `near_duplicates` give."
+    "The table that `identical_files` and `near_duplicates` return."
     one, two = m.iloc[a], m.iloc[b]
     table = {"path_a": one.path.to_numpy(), "path_b": two.path.to_numpy(), "r": r}
     differs = {f"{c}_differs": one[c].to_numpy() != two[c].to_numpy() for c in ("split", "label", "patient")}
@@ -171,7 +171,7 @@ def identical_files(
 ) -> (
     pd.DataFrame
 ):  # `path_a` (first of its group), `path_b`, `r` (1), `split_differs`, `label_differs`, `patient_differs`
-    "Every further copy of a readable file, beside the first one."
+    "Every further copy of a readable file, paired with the first."
     m = inspected(manifest)
     m = m[m.width > 0]
     group = m.sha256.factorize()[0]
@@ -181,14 +181,14 @@ def identical_files(
 
 # %% ../../nbs/sources/audit.ipynb #c42dd8b1
 _CLOSE = _BITS // 8  # bits in which the hashes of a candidate pair may differ
-_ALIKE = 0.98  # correlation of two pictures that count as one
-_BLOCK = 1 << 18  # pairs of hashes that are compared at a time
+_ALIKE = 0.98  # correlation from which two pictures count as one
+_BLOCK = 1 << 18  # pairs of hashes compared at a time
 
 
 def _candidates(
     hashes: Iterable[int],  # n perceptual hashes
 ) -> np.ndarray:  # (pairs, 2) int: positions of hashes that differ in `_CLOSE` bits or fewer, the smaller first
-    "All close pairs of hashes; the memory grows with n and with the pairs found, not with n squared."
+    "All close pairs of hashes; memory grows with n and the number of pairs found, not with n squared."
     whole = b"".join(h.to_bytes(_BITS // 8, "big") for h in hashes)
     words = np.frombuffer(whole, np.uint64).reshape(-1, _BITS // 64).T.copy()
     n = words.shape[1]
@@ -204,7 +204,7 @@ def _candidates(
 
 # %% ../../nbs/sources/audit.ipynb #d2c90508
 def _standardised(path):
-    "The small picture as a vector of mean 0 and length 1, so that a product of two is their correlation."
+    "The small picture as a vector of mean 0 and length 1, so that the product of two is their correlation."
     v = np.asarray(_small(read_image(path)), np.float32).ravel()
     v -= v.mean()
     return v / np.linalg.norm(v)
@@ -235,7 +235,7 @@ def _relative(path, root):
 
 # %% ../../nbs/sources/audit.ipynb #40f2386c
 def _sums(root, manifest):
-    "Relative path: SHA-256, for all files that could be opened at all."
+    "Relative path to SHA-256, for all files that could be opened."
     manifest = inspected(manifest)
     known = zip(manifest.path, manifest.sha256, strict=True)
     return {_relative(path, root): digest for path, digest in known if isinstance(digest, str)}
@@ -244,8 +244,8 @@ def _sums(root, manifest):
 def write_sums(
     root: str | Path,  # The data folder; the list names files relative to it
     manifest: pd.DataFrame,  # Its manifest
-    file: str | Path,  # The list to write; an older one is replaced
-) -> Path:  # The list; raises `InputError` for a file name that such a list cannot hold
+    file: str | Path,  # The list to write; replaces an older one
+) -> Path:  # The list's path; raises `InputError` for a file name that the format cannot hold
     "Write the SHA-256 of every image, in the format of `sha256sum`."
     sums = _sums(root, manifest)
     odd = [path for path in sums if re.search(r"[\\\r\n]", path)]
@@ -257,7 +257,7 @@ def write_sums(
 
 # %% ../../nbs/sources/audit.ipynb #4f54dc4f
 def _read_sums(file):
-    "Relative path: SHA-256."
+    "Relative path to SHA-256, from a list."
     try:
         lines = Path(file).read_text(encoding="utf-8").rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as e:
@@ -266,36 +266,36 @@ def _read_sums(file):
     if not all(matches):
         number = matches.index(None) + 1
         raise InputError(f"{file}, line {number}: expected a SHA-256, two spaces and a path, as sha256sum writes them")
-    return {Path(m[2]).as_posix(): m[1] for m in matches}  # ./a, as find writes it, becomes a
+    return {Path(m[2]).as_posix(): m[1] for m in matches}  # ./a, as written by find, becomes a
 
 # %% ../../nbs/sources/audit.ipynb #8e926e29
 def check_sums(
     root: str | Path,  # The data folder
     manifest: pd.DataFrame,  # Its manifest
-    file: str | Path,  # A list as `write_sums` or `sha256sum` write it
+    file: str | Path,  # A list written by `write_sums` or `sha256sum`
 ) -> (
     pd.DataFrame
 ):  # `path` (relative to `root`) and `problem` (missing, changed, extra); raises `InputError` for a bad list
-    "Compare a data folder with a list of checksums; listed files that are no images are hashed as well."
-    listed, found = _read_sums(file), _sums(root, manifest)
-    others = [Path(root) / path for path in listed if path not in found]
-    found |= {_relative(path, root): sha256(path) for path in others if path.is_file()}
+    "Compare a data folder with a list of checksums; listed files that are not images are hashed as well."
+    listed, present = _read_sums(file), _sums(root, manifest)
+    others = [Path(root) / path for path in listed if path not in present]
+    present |= {_relative(path, root): sha256(path) for path in others if path.is_file()}
     problems = {
-        "missing": [path for path in listed if path not in found],
-        "changed": [path for path in listed if found.get(path, listed[path]) != listed[path]],
-        "extra": [path for path in found if path not in listed],
+        "missing": [path for path in listed if path not in present],
+        "changed": [path for path in listed if present.get(path, listed[path]) != listed[path]],
+        "extra": [path for path in present if path not in listed],
     }
     rows = [(path, problem) for problem, paths in problems.items() for path in paths]
     return pd.DataFrame(rows, columns=["path", "problem"])
 
 # %% ../../nbs/sources/audit.ipynb #2c080c24
 def _row(check, count, verdict, detail=""):
-    "One line of the audit; where nothing was counted the verdict is ok and there is no detail."
+    "One row of the audit; if the count is 0, the verdict is ok and there is no detail."
     return (check, int(count), verdict, detail) if count else (check, 0, "ok", "")
 
 # %% ../../nbs/sources/audit.ipynb #1c6feb40
 def _names(paths):
-    "The first three files, by the ends of their paths, and how many more there are."
+    "The first three files, by the ends of their paths, and the number of others."
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     return ", ".join("/".join(Path(p).parts[-3:]) for p in paths[:3]) + more
 
@@ -320,7 +320,7 @@ def _check_fit(m):
     small = bad.unfit.str.startswith("too small")
     reasons = [f"{_names([row.path])}: {row.unfit}" for row in bad[~small][:3].itertuples()]
     yield _row(
-        "images that are no frontal chest X-rays, by header or looks", (~small).sum(), "fail", "; ".join(reasons)
+        "images that are not frontal chest X-rays, by header or appearance", (~small).sum(), "fail", "; ".join(reasons)
     )
     yield _row("images too small to be predicted", small.sum(), "note", _names(bad.path[small].tolist()))
 
@@ -336,13 +336,13 @@ def _check_kinds(m):
 
 # %% ../../nbs/sources/audit.ipynb #2f07e99b
 def _area(value, positive):
-    "AUROC of a value used as a score (from the ranks: Mann-Whitney)."
+    "AUROC of a value used as a score, from the ranks (Mann-Whitney)."
     n = positive.sum()
     return (pd.Series(value).rank()[positive].mean() - (n + 1) / 2) / max(1, len(value) - n)
 
 # %% ../../nbs/sources/audit.ipynb #72c06b48
 def _separation(value, positive):
-    "AUROC of a value used as a score, in whichever direction it is above 0.5."
+    "AUROC of a value used as a score, in the direction that gives 0.5 or more."
     auroc = _area(value, positive)
     return max(auroc, 1 - auroc)
 
@@ -359,12 +359,14 @@ def _check_shapes(m):
         yield _row(check, value.nunique(), "note" if auroc > 0.6 else "ok", detail)
 
 # %% ../../nbs/sources/audit.ipynb #5f2733d6
-PREDICTORS = "things beside the lungs that predict the label"  # the check that asks, by its name in the audit
-_TELLING = 0.55  # an interval above it is worth a note; above 0.5 would be too many of ten that are looked at
+PREDICTORS = "things other than the lungs that predict the label"  # the name of the check
+_TELLING = (
+    0.55  # an interval above this is worth a note; with ten properties, 0.5 would be exceeded by chance too often
+)
 
 
-def _beside_lungs(m):
-    "Name, and numbers (images, k), of what is known of each image beside its lungs."
+def _other_properties(m):
+    "Each property other than the lungs: its name, and its numbers (images, k)."
     plain = {"mean grey": ["grey"], "contrast": ["contrast"], "file size": ["bytes"], "resolution": ["width", "height"]}
     plain |= {"age": ["age"]} if "age" in m else {}
     yield from ((what, m[columns].astype(float).to_numpy()) for what, columns in plain.items())
@@ -375,7 +377,7 @@ def _beside_lungs(m):
 
 # %% ../../nbs/sources/audit.ipynb #0ebf1175
 def _unseen_scores(x, y, folds):
-    "The probability of pneumonia by a small tree that has not seen the patient."
+    "The probability of pneumonia from a small tree that has not seen the patient."
     from sklearn.model_selection import cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
 
@@ -385,18 +387,20 @@ def _unseen_scores(x, y, folds):
 # %% ../../nbs/sources/audit.ipynb #3d8a7441
 def label_predictors(
     manifest: pd.DataFrame,  # A manifest
-) -> pd.DataFrame:  # `what`, `auroc`, `low`, `high` (95 %, by patient), highest first; no rows with too few patients
-    "How well each thing beside the lungs predicts the label on its own."
+) -> (
+    pd.DataFrame
+):  # `what`, `auroc`, `low`, `high` (95 %, by patient), highest first; empty with fewer than 10 patients of a class
+    "How well each property other than the lungs predicts the label on its own."
     from sklearn.model_selection import StratifiedGroupKFold
 
     m = inspected(manifest)
     m = m[m.phash.notna()]
     y, patients = (m.label == "PNEUMONIA").to_numpy(), m.patient.to_numpy()
-    scarce = min((len(set(patients[y == of])) for of in (True, False)), default=0)
+    scarce = min((len(set(patients[y == ill])) for ill in (True, False)), default=0)
     rows = []
     if scarce >= 10:
         folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(y, y, patients))
-        scores = {what: _unseen_scores(x, y, folds) for what, x in _beside_lungs(m)}
+        scores = {what: _unseen_scores(x, y, folds) for what, x in _other_properties(m)}
         rows = [(what, _area(score, y), *auroc_interval(y, score, patients)) for what, score in scores.items()]
     table = pd.DataFrame(rows, columns=["what", "auroc", "low", "high"])
     return table.sort_values("auroc", ascending=False, ignore_index=True)
@@ -405,8 +409,8 @@ def label_predictors(
 def _check_predictors(m):
     table = label_predictors(m)
     telling = table[table.low.fillna(table.auroc) > _TELLING]
-    said = ", ".join(f"{row.what} {row.auroc:.2f} ({row.low:.2f} to {row.high:.2f})" for row in telling.itertuples())
-    yield _row(PREDICTORS, len(telling), "note", f"AUROC of each alone, cross-validated by patient: {said}")
+    areas = ", ".join(f"{row.what} {row.auroc:.2f} ({row.low:.2f} to {row.high:.2f})" for row in telling.itertuples())
+    yield _row(PREDICTORS, len(telling), "note", f"AUROC of each alone, cross-validated by patient: {areas}")
 
 # %% ../../nbs/sources/audit.ipynb #96358b27
 def _check_names(m):
@@ -434,16 +438,18 @@ def _check_near(near):
 # %% ../../nbs/sources/audit.ipynb #8f96b11a
 def _check_patients(m):
     unknown = m.patient.isna() | m.patient.astype(str).str.startswith("file:")
-    yield _row("images whose patient is unknown", unknown.sum(), "note", "each is taken to be a patient of their own")
+    yield _row("images whose patient is unknown", unknown.sum(), "note", "each counts as a patient of its own")
     m = m[~unknown].astype({"patient": str})
     by_patient = m.groupby("patient")
     crossing = by_patient.split.nunique() > 1
     same_kind = m.groupby(["patient", "subtype"], dropna=False).split.nunique().groupby("patient").max() > 1
-    doubtful = crossing & ~same_kind & crossing.index.str.fullmatch(r"person\d+")  # the numbers with two readings
+    doubtful = (
+        crossing & ~same_kind & crossing.index.str.fullmatch(r"person\d+")
+    )  # the numbers that can be read in two ways
     leaks = crossing[crossing & ~doubtful].index
     yield _row("patients in more than one split", len(leaks), "fail", ", ".join(leaks[:3]))
     tested = m.patient[(m.split == "test") & m.patient.str.fullmatch(r"person\d+")].unique()
-    detail = f"{doubtful[tested].sum()} of the {len(tested)} numbers in test; one person, or numbered anew per pathogen"
+    detail = f"{doubtful[tested].sum()} of the {len(tested)} numbers in test; one person, or a numbering per pathogen"
     yield _row("patient numbers in more than one split, never with the same pathogen", doubtful.sum(), "note", detail)
     both = by_patient.label.nunique() > 1
     yield _row("patients with more than one label", both.sum(), "note", ", ".join(both[both].index[:3]))
@@ -483,10 +489,10 @@ def _check_changes(changes):
 # %% ../../nbs/sources/audit.ipynb #b63132a0
 def audit(
     manifest: pd.DataFrame,  # A manifest
-    near: pd.DataFrame | None = None,  # `near_duplicates(manifest)`; None: they are searched for
-    changes: pd.DataFrame | None = None,  # `check_sums(…)`; None: there is no list of checksums
+    near: pd.DataFrame | None = None,  # `near_duplicates(manifest)`; None: computed here
+    changes: pd.DataFrame | None = None,  # `check_sums(…)`; None: no list of checksums
 ) -> pd.DataFrame:  # One row per check: `check`, `count`, `verdict` (ok, note, fail), `detail`
-    "Count what would make results on this data wrong or doubtful."
+    "Count everything that would make results on this data wrong or doubtful."
     m = inspected(manifest)
     rows: list[Iterator] = [_count_images(m), _check_files(m), _check_kinds(m), _check_shapes(m), _check_names(m)]
     rows += [_check_fit(m), _check_predictors(m)]
@@ -497,7 +503,7 @@ def audit(
     return pd.DataFrame([row for part in rows for row in part], columns=["check", "count", "verdict", "detail"])
 
 # %% ../../nbs/sources/audit.ipynb #6a6b1292
-_SHOWN = 20  # pairs whose pictures are on the page; all are in the JSON
+_SHOWN = 20  # pairs with pictures on the page; all pairs are in the JSON
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Data audit: {{ data }}</title>
@@ -508,7 +514,7 @@ _PAGE = """<!doctype html>
 </style></head><body>
 <h1>Data audit: {{ data }}</h1>
 <p class="note"><strong>{{ disclaimer }}</strong> {{ credit }}</p>
-<p>{{ summary }} Fail: put it right first, or results would be wrong. Note: look at it, and report it.</p>
+<p>{{ summary }} Fail: fix it first, or results will be wrong. Note: look at it, and report it.</p>
 <div class="wide"><table><tr><th>check</th><th>count</th><th>verdict</th><th>detail</th></tr>
 {% for row in checks %}<tr><td>{{ row.check }}</td><td class="number">{{ row.count }}</td>
 <td class="verdict-{{ row.verdict }}">{{ row.verdict }}</td><td>{{ row.detail }}</td></tr>
@@ -538,7 +544,7 @@ def _jpeg(path):
 
 # %% ../../nbs/sources/audit.ipynb #779a09ae
 def _pictures(root, manifest, pairs):
-    "What the page shows of the pairs."
+    "The pairs to show on the page, with their pictures."
     rows = manifest.drop_duplicates("path").set_index("path")
     for pair in pairs.itertuples():
         sides = [
@@ -552,7 +558,7 @@ def _pictures(root, manifest, pairs):
 
 # %% ../../nbs/sources/audit.ipynb #d2f2ea51
 def _problems(root, manifest, changes):
-    "Files that cannot be read as what they are, and those that the checksums do not know."
+    "Files that cannot be used, and those that differ from the checksums."
     m = inspected(manifest)
     problem = m.error.where(m.error.notna(), m.unfit)
     bad = problem.dropna()
@@ -567,12 +573,12 @@ def _summary(findings):
 
 # %% ../../nbs/sources/audit.ipynb #518f0edd
 def write_audit(
-    root: str | Path,  # The data folder (`image_root` of what was given)
+    root: str | Path,  # The data folder (from `image_root`)
     manifest: pd.DataFrame,  # Its manifest
-    folder: str | Path,  # Where `audit.html` and `audit.json` go; older ones are replaced
-    changes: pd.DataFrame | None = None,  # `check_sums(…)`; None: there is no list of checksums
-) -> pd.DataFrame:  # What `audit` says
-    "Audit a data set, and write what was found as a page with pictures and as JSON."
+    folder: str | Path,  # Where to write `audit.html` and `audit.json`; replaces older ones
+    changes: pd.DataFrame | None = None,  # `check_sums(…)`; None: no list of checksums
+) -> pd.DataFrame:  # The result of `audit`
+    "Audit a data set, and write the findings as a page with pictures and as JSON."
     from jinja2 import Environment
     from markupsafe import Markup
 
