@@ -532,11 +532,13 @@ def _with_interval(cell):
 
 # %% ../nbs/06_report.ipynb #a7a2b003
 def _warning(run):
-    "What the audit found that predicts the label beside the lungs; empty if it found nothing."
+    "What the audit found, other than the lungs, that predicts the label; empty if it found nothing."
     audit = pd.read_csv(run.folder / Files.AUDIT)
     found = audit.detail[(audit.check == PREDICTORS) & (audit.verdict == "note")]
     what = "".join(found)
-    return what and f" Things beside the lungs predict these labels, too, and the model may use them. {what}."
+    return (
+        what and f" Properties other than the lungs predict these labels as well, and the model may use them. {what}."
+    )
 
 # %% ../nbs/06_report.ipynb #a86fe936
 def _summary(run, metrics):
