@@ -329,13 +329,20 @@ def _numbers(context, parameter, text):
 @click.option(
     "--blocks", default="5,8,11", show_default=True, callback=_numbers, help="Whose maps are used, counted from 0."
 )
+@click.option(
+    "--resize",
+    type=click.Choice(["squish", "crop", "pad"]),
+    default="squish",
+    show_default=True,
+    help="How an image becomes square; a run has its own.",
+)
 @_table
 def fit_boxes(boxed, out, table, **network):
     """Fit a map of where the disease is on the boxes, or lesion masks, of BOXED and on its normal images.
 
     BOXED is a table with boxes, or with x, y, width, height, in pixels; a JSON of Label Studio, or in the COCO format
-    as CVAT exports it; or any data with lesion masks. Three boxed patients are the least; some dozens are better. The map is measured on patients it was not fitted on. It explains
-    the image, not a classifier.
+    as CVAT exports it; or any data with lesion masks. Three boxed patients are the least; some dozens are better. The
+    map is measured on patients it was not fitted on. It explains the image, not a classifier.
     """
     from xai_pneumonia.data import find_data
     from xai_pneumonia.run import evidence_run
@@ -366,6 +373,7 @@ def external(run, data, name, table):
     "--out", default="predictions.csv", show_default=True, help="CSV to write, or to continue if interrupted."
 )
 @click.option("--maps", help="Folder for a class activation map over each scored image.")
+@click.option("--evidence", metavar="FILE", help="With --maps: evidence, too.  [default: the one in BUNDLE, if any]")
 @click.option("--shard", default="1/1", metavar="I/N", help="Every N-th file, from the I-th on, into OUT-IofN.csv.")
 @click.option(
     "--backend",
@@ -377,18 +385,23 @@ def external(run, data, name, table):
 @click.option("--images", metavar="DIR", help="Of a table: the folder its paths start from.  [default: its own]")
 @click.option("--path-column", metavar="NAME", help="Of a table: its column with the image.  [default: path]")
 @click.option("--workers", type=click.IntRange(0), help="Processes that read.  [default: cores - 1, 8 at most]")
-def predict(bundle, paths, out, maps, shard, backend, images, path_column, workers):
+def predict(bundle, paths, out, maps, evidence, shard, backend, images, path_column, workers):
     """Predict X-rays of your own: files, folders, patterns, or a table with a column path.
 
     BUNDLE is a run folder, or one with model.safetensors and model.json. Every file has a row; one that is not scored
-    has the reason. The same command continues a run that was stopped.
+    has the reason. The same command continues a run that was stopped. --evidence names a file of `evidence fit`: a second
+    picture shows where opacities usually are, what the image adds, and both, and says how good such maps are. Evidence
+    explains the image, not the classifier.
     """
+    from xai_pneumonia.explain.evidence import find_evidence, read_evidence
     from xai_pneumonia.model.bundle import load_bundle
     from xai_pneumonia.style import DISCLAIMER
     from xai_pneumonia.predict import predict_files
 
-    columns = {"path": path_column} if path_column else None
-    done = predict_files(load_bundle(bundle), paths, out, maps, shard, backend, workers, images, columns)
+    columns, model = {"path": path_column} if path_column else None, load_bundle(bundle)
+    found = find_evidence(bundle, model) if maps and not evidence else None
+    found = read_evidence(evidence, model) if evidence else found
+    done = predict_files(model, paths, out, maps, shard, backend, workers, images, columns, found)
     click.echo(
         f"{done['out']}: {done['files']} files, {done['scored']} scored, {done['refused']} refused\n{DISCLAIMER}"
     )

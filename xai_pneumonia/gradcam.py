@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EVERY', 'OUTCOMES', 'Explanation', 'explain', 'plot_overlay', 'plot_explanations', 'outcomes', 'gallery',
-           'top_losses', 'plot_top_losses', 'plot_side_by_side', 'save_evidence', 'overlays']
+           'plot_cases', 'top_losses', 'plot_top_losses', 'plot_side_by_side', 'save_evidence', 'overlays']
 
 # %% ../nbs/04_gradcam.ipynb #d8eb87fe
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from PIL import Image
 
 from .core import InputError, sha256, whole_folder
 from .explain.cam import class_activation_maps, enlarge, scale_maps
+from .explain.evidence import Evidence, check_resize, evidence_maps, plot_evidence
 from .model.bundle import Bundle
 from .stats.calibrate import calibrate
 from .stats.predictions import is_pneumonia, pneumonia_score
@@ -233,22 +234,37 @@ def gallery(
     outcome: str,  # One of `OUTCOMES`
     n: int = 6,  # How many images at most
     positive: str | None = None,  # The class that counts as positive; None: any but NORMAL
+    evidence: Evidence | None = None,  # What there is to see in the image itself, shown beside the map
 ) -> "Figure | None":  # None if there is no such image
     "The images of one outcome the model was surest of, each with the map for the class that was decided on."
     threshold = bundle.card["threshold"]
     rows = _surest(predictions, threshold, outcome, positive, n)
     if rows.empty:
         return None
+    if evidence is not None:
+        check_resize(evidence, bundle)
     explanation = explain(bundle, rows, list(decisions(rows, threshold)))
     column = f"p_{positive or 'NORMAL'}"
     titles = [
         f"{_name(row)}\n{row.label}, {column[2:]} {getattr(row, column):.3f}\nmap of {row.target}"
         for row in explanation.table.itertuples()
     ]
-    figure = plot_explanations(explanation, titles)
+    figure = plot_cases(explanation, evidence, titles) if evidence else plot_explanations(explanation, titles)
     number = (outcomes(predictions, threshold, positive) == outcome).sum()
-    figure.suptitle(f"{outcome}s{f' of {positive}' if positive else ''}: the surest {len(rows)} of {number}")
+    heading = f"{outcome}s{f' of {positive}' if positive else ''}: the surest {len(rows)} of {number}"
+    figure.suptitle("\n".join(filter(None, [heading, figure.get_suptitle()])))
     return figure
+
+# %% ../nbs/04_gradcam.ipynb #6268cc8e
+def plot_cases(
+    explanation: Explanation,  # All its images are shown
+    evidence: Evidence,  # Fitted with the resize of the model explained
+    titles: list,  # One for each image
+    masks: list | None = None,  # (size, size) bool or None for each image: outlined
+) -> "Figure":
+    "A line for each image: X-ray, the model's map, and the evidence in its parts."
+    maps = evidence_maps(evidence, explanation.table)
+    return plot_evidence(maps, explanation.images, titles, masks, explanation.maps, evidence.caption)
 
 # %% ../nbs/04_gradcam.ipynb #401b9cdc
 def top_losses(

@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .core import InputError, alone, in_threads, naming, one_line, sha256, whole_file
 from .explain.cam import class_activation_maps, scale_maps
+from .explain.evidence import Evidence, EvidenceMaps, check_resize, evidence_maps, plot_evidence
 from .gradcam import Explanation, explain, overlays
 from .model.bundle import Bundle, load_bundle
 from .model.devices import keep_memory
@@ -71,8 +72,8 @@ def _read_once(path: Path) -> tuple[Image.Image | None, str | None, str | None]:
 class _Files(Dataset):
     "Files that may be anything."
 
-    def __init__(self, files, size, resize):
-        self.files, self.size, self.resize = files, size, resize
+    def __init__(self, files, views):
+        self.files, self.views = files, views  # for each network a size and a resize
 
     def __len__(self):
         return len(self.files)
@@ -82,21 +83,20 @@ class _Files(Dataset):
         if image is None:
             return digest, reason, None, None
         note = "; ".join(image.info["notes"]) or None
-        return digest, None, note, np.array(to_square(image, self.size, self.resize))
+        return digest, None, note, [np.array(to_square(image, *view)) for view in self.views]
 
 # %% ../nbs/05_predict.ipynb #5ad8d621
 def _collate(rows):
-    "Hashes, reasons, notes, and the squares of those that have one: (B, size, size) uint8."
+    "Hashes, reasons, notes, and for each network the squares of those that have one: (B, size, size) uint8."
     digests, reasons, notes, squares = zip(*rows, strict=True)
     kept = [s for s in squares if s is not None]
-    return digests, reasons, notes, torch.from_numpy(np.stack(kept)) if kept else None
+    return digests, reasons, notes, [torch.from_numpy(np.stack(view)) for view in zip(*kept, strict=True)] or None
 
 # %% ../nbs/05_predict.ipynb #9fa72db1
-def _loader(bundle: Bundle, files: list[Path], workers: int | None) -> DataLoader:
+def _loader(views: list[tuple], files: list[Path], workers: int | None) -> DataLoader:
     if workers is None:  # one core is left to the model; for a few files none is worth starting
         workers = min(8, (os.cpu_count() or 2) - 1, len(files) // 64)
-    dataset = _Files(files, bundle.card["size"], bundle.card["resize"])
-    return DataLoader(dataset, _BATCH, num_workers=workers, collate_fn=_collate)
+    return DataLoader(_Files(files, views), _BATCH, num_workers=workers, collate_fn=_collate)
 
 # %% ../nbs/05_predict.ipynb #9c887a06
 def _parts(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -156,16 +156,51 @@ def _save_maps(folder: Path, names: list[str], images: np.ndarray, raw: np.ndarr
             Image.fromarray(overlay).save(folder / name, **options)
 
 # %% ../nbs/05_predict.ipynb #350d8904
-def _with_maps(bundle: Bundle, folder: Path, stems: list[str], squares: torch.Tensor) -> tuple[pd.DataFrame, list[str]]:
-    "`p_CLASS` of each image, and the names of the overlays in `folder`."
-    parts = [class_activation_maps(bundle.model, x, bundle.decided) for x in _parts(bundle.normalised(squares))]
+@dataclass(frozen=True)
+class _Maps:
+    "Which pictures are to be made."
+
+    folder: Path
+    evidence: Evidence | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        return ["map_file"] + ["evidence_file"] * (self.evidence is not None)
+
+# %% ../nbs/05_predict.ipynb #24ad5568
+def _evidence_of(evidence: Evidence, squares: torch.Tensor, digests: list[str]) -> EvidenceMaps:
+    cells = torch.cat([evidence.dense.look(part) for part in _parts(squares)]).cpu().numpy().astype(np.float16)
+    return evidence_maps(evidence, pd.DataFrame(index=range(len(squares))), cells, digests)
+
+# %% ../nbs/05_predict.ipynb #bcf906e5
+def _save_evidence(
+    folder: Path, names: list[str], images: np.ndarray, raw: np.ndarray, maps: EvidenceMaps, caption: str
+):
+    "Save a picture for each image: X-ray, class activation map, evidence."
+    heat, options = scale_maps(raw, images.shape[1]), {"quality": 90, "comment": f"{caption} {DISCLAIMER}".encode()}
+    for i, name in enumerate(names):
+        one = slice(i, i + 1)
+        figure = plot_evidence(maps[one], images[one], ["X-ray"], None, heat[one], caption)
+        with naming(folder / name):
+            figure.savefig(folder / name, format="jpeg", dpi=110, pil_kwargs=options)
+
+# %% ../nbs/05_predict.ipynb #1fddf8a2
+def _with_maps(
+    bundle: Bundle, maps: _Maps, stems: list[str], digests: list[str], squares: list[torch.Tensor]
+) -> tuple[pd.DataFrame, dict]:
+    "`p_CLASS` of each image, and the names of its pictures."
+    parts = [class_activation_maps(bundle.model, x, bundle.decided) for x in _parts(bundle.normalised(squares[0]))]
     raw, targets, logits = map(np.concatenate, zip(*parts, strict=True))
-    names = [f"{stem}-{bundle.classes[t]}.jpg" for stem, t in zip(stems, targets, strict=True)]
-    _save_maps(folder, names, squares.numpy(), raw)
+    names = {"map_file": [f"{stem}-{bundle.classes[t]}.jpg" for stem, t in zip(stems, targets, strict=True)]}
+    _save_maps(maps.folder, names["map_file"], squares[0].numpy(), raw)
+    if maps.evidence is not None:
+        names["evidence_file"] = [f"{stem}-evidence.jpg" for stem in stems]
+        found = _evidence_of(maps.evidence, squares[1], digests)
+        _save_evidence(maps.folder, names["evidence_file"], squares[0].numpy(), raw, found, maps.evidence.caption)
     return bundle.probabilities(torch.from_numpy(logits)), names
 
 # %% ../nbs/05_predict.ipynb #d5cb2f97
-def _columns(bundle: Bundle, maps: bool) -> list[str]:
+def _columns(bundle: Bundle, maps: _Maps | None) -> list[str]:
     fixed = [
         "path",
         "sha256",
@@ -177,16 +212,16 @@ def _columns(bundle: Bundle, maps: bool) -> list[str]:
         "reason",
         "note",
     ]
-    return fixed + ["map_file"] * maps
+    return fixed + (maps.columns if maps else [])
 
 # %% ../nbs/05_predict.ipynb #a6ab533c
-def _scored(bundle, probabilities, maps, stems, squares):
+def _scored(bundle, probabilities, maps, stems, digests, squares):
     "Probabilities and decisions, and perhaps the maps' names, of squares."
     if maps is None:
-        preds, names = probabilities(squares), None
+        preds, names = probabilities(squares[0]), {}
     else:
-        preds, names = _with_maps(bundle, maps, stems, squares)
-    return preds.join(decision_table(bundle, preds)).assign(map_file=names)
+        preds, names = _with_maps(bundle, maps, stems, digests, squares)
+    return preds.join(decision_table(bundle, preds)).assign(**names)
 
 # %% ../nbs/05_predict.ipynb #04c838cd
 def _batch_table(bundle, probabilities, maps, files, batch):
@@ -198,26 +233,27 @@ def _batch_table(bundle, probabilities, maps, files, batch):
     if squares is not None:
         seen = table.index[refused.isna()]
         stems = [f"{one_line(files[i].stem)[:50].lstrip('=+-@')}-{digests[i][:8]}" for i in seen]
-        table = table.join(_scored(bundle, probabilities, maps, stems, squares).set_index(seen))
+        hashes = [digests[i] for i in seen]
+        table = table.join(_scored(bundle, probabilities, maps, stems, hashes, squares).set_index(seen))
         broken = (table.status == "scored") & table[f"p_{bundle.classes[0]}"].isna()
         table.loc[broken, "status"] = "refused"
         table.loc[broken, table.columns.difference(["path", "sha256", "status"])] = None
         refused = refused.fillna(table.pop("reason")).mask(broken, "the model's output for it is not a number")
-    return table.assign(reason=refused, note=[n and one_line(n) for n in notes]).reindex(
-        columns=_columns(bundle, maps is not None)
-    )
+    return table.assign(reason=refused, note=[n and one_line(n) for n in notes]).reindex(columns=_columns(bundle, maps))
 
 # %% ../nbs/05_predict.ipynb #d1b0f835
 def _tables(
     bundle: Bundle,
     files: list[Path],
     backend: str = "torch",
-    maps: Path | None = None,
+    maps: _Maps | None = None,
     workers: int | None = None,
 ) -> Iterator[pd.DataFrame]:
     "The rows of one batch after another, with a progress bar."
     keep_memory()
-    probabilities, loader = BACKENDS[backend](bundle), _loader(bundle, files, workers)
+    seen_by = [bundle.card] if maps is None or maps.evidence is None else [bundle.card, maps.evidence.dense.card()]
+    views = [(card["size"], card["resize"]) for card in seen_by]
+    probabilities, loader = BACKENDS[backend](bundle), _loader(views, files, workers)
     bar, start, done = progress_bar(loader, leave=False), time.monotonic(), 0
     for batch in bar:
         n = len(batch[0])
@@ -251,7 +287,7 @@ class Model:
     ) -> pd.DataFrame:  # A row a file, with the columns that `predict_files` writes
         "Class, probabilities, prediction set, decision and reason of each file."
         tables = list(_tables(self.bundle, _files_of(paths), workers=workers))
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_columns(self.bundle, False))
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_columns(self.bundle, None))
 
     def predict_proba(
         self,
@@ -327,7 +363,7 @@ def _check_settings(out: Path, side: Path, settings: dict):
         _note(side, settings, {"complete": False})
         return
     try:
-        begun = json.loads(side.read_text(encoding="utf-8"))["settings"]
+        begun = {"evidence": None} | json.loads(side.read_text(encoding="utf-8"))["settings"]
         other = [name for name in settings if begun[name] != settings[name]]
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise InputError(f"{out} cannot be continued: {side} does not say what it is from; name another --out") from e
@@ -351,18 +387,26 @@ def _shard(text: str) -> tuple[int, int]:
     return int(i), int(n)
 
 # %% ../nbs/05_predict.ipynb #dbc485f6
-def _settings(bundle, backend, maps, shard):
+def _settings(bundle, backend, maps, shard, evidence=None):
     "What must be the same for all rows of a table."
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend}; expected one of {', '.join(BACKENDS)}")
     if maps and backend != "torch":
         raise InputError(f"maps need gradients, which backend {backend} does not have; take backend torch")
-    if "sha256" not in bundle.card:
-        raise InputError("this model has not been saved, so its rows could not be told from others; save_bundle first")
+    if evidence is not None:
+        if not maps:
+            raise InputError("evidence is shown as pictures; name a folder for them with --maps")
+        check_resize(evidence, bundle)
+    for what, card, function in (("model", bundle, "save_bundle"), ("evidence", evidence, "write_evidence")):
+        if card is not None and "sha256" not in card.card:
+            raise InputError(
+                f"this {what} has not been saved, so its rows could not be told from others; {function} first"
+            )
     decision = {name: bundle.card.get(name) for name in ("calibration", "threshold", "conformal")}
     library = f"xai-pneumonia {version('xai-pneumonia')}"
     fixed = {"model": bundle.card["sha256"], **decision, "library": library}
-    return fixed | {"backend": backend, "maps": bool(maps), "shard": shard}
+    of_evidence = None if evidence is None else evidence.card["sha256"]
+    return fixed | {"backend": backend, "maps": bool(maps), "evidence": of_evidence, "shard": shard}
 
 # %% ../nbs/05_predict.ipynb #aa19a6e0
 def predict_files(
@@ -375,6 +419,7 @@ def predict_files(
     workers: int | None = None,  # Processes that read; None: one less than there are cores, 8 at most
     images: str | Path | None = None,  # For a table among the paths, see `find_inputs`
     columns: dict | None = None,  # Likewise
+    evidence: Evidence | None = None,  # From `read_evidence`: a second picture of each image, in the folder of `maps`
 ) -> dict:  # As in the JSON file: `settings`, `files`, `scored`, `refused`, `out`; raises `InputError`
     "Predict files of any kind and number; one that was interrupted is continued."
     out, (i, n) = Path(out), _shard(shard)
@@ -382,18 +427,19 @@ def predict_files(
         raise InputError(f"{out}: expected the name of a CSV, such as predictions.csv")
     out = out.with_stem(f"{out.stem}-{i}of{n}") if n > 1 else out
     maps = Path(maps) if maps else None
-    settings, side = _settings(bundle, backend, maps, shard), out.with_suffix(".json")
+    settings, side = _settings(bundle, backend, maps, shard, evidence), out.with_suffix(".json")
     files = [
         f
         for f in find_inputs(paths, images, columns)
         if not maps or Path(os.path.abspath(maps)) not in f.absolute().parents
     ]
     files = files[i - 1 :: n]
+    maps = _Maps(maps, evidence) if maps else None
     with alone(out):
         _check_settings(out, side, settings)
         with naming(out), open(out, "a+b") as file:
             named = {one_line(f): f for f in files}
-            there = _written(file, ",".join(_columns(bundle, bool(maps))) + "\n", named)
+            there = _written(file, ",".join(_columns(bundle, maps)) + "\n", named)
             counts, known = there.status.value_counts(), set(there.path)
             rest = [f for name, f in named.items() if name not in known]
             for table in _tables(bundle, rest, backend, maps, workers):

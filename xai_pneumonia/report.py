@@ -26,6 +26,7 @@ from .core import package_text, whole_file
 from .eda import class_table, plot_classes
 from .evaluate import evaluate, metrics_table, plot_confusion, plot_pr, plot_roc, plot_scores
 from .evaluate import predictive_values, subgroups, threshold_shift
+from .explain.evidence import find_evidence
 from .explain.shortcuts import plot_manipulations, plot_shortcuts
 from .explain.trust import localisation, plot_trust, trust_table
 from .gradcam import OUTCOMES, gallery, plot_top_losses, top_losses
@@ -443,10 +444,14 @@ def explanations_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
             "map inside (energy), with 95 % intervals over patients, beside controls that know nothing of the model."
         )
         yield _localisation_rows(metrics["localisation"])
+    evidence, beside = find_evidence(run.folder, bundle), ""
+    if evidence is not None:
+        yield f"Beside each map stands the evidence: the usual place, what this image adds, and both. {evidence.caption}"
+        beside = ", and evidence, which explains the image and not the classifier"
     for outcome in OUTCOMES[:3]:
-        figure = gallery(bundle, test, outcome)
+        figure = gallery(bundle, test, outcome, evidence=evidence)
         if figure is not None:
-            caption = f"Grad-CAM for the class decided on, {outcome}s: those the model was surest of."
+            caption = f"Grad-CAM for the class decided on{beside}; {outcome}s: those the model was surest of."
             yield Picture(outcome.replace(" ", "_"), figure, caption)
     caption = "The test images the model was most wrong about, with Grad-CAM for the class it preferred."
     yield Picture("top_losses", plot_top_losses(bundle, top_losses(test)), caption)

@@ -264,12 +264,15 @@ def evidence_run(
     weights: str = "imagenet",  # Of a network by name: imagenet, none, or a state-dict file
     size: int = 224,  # Of its images, in pixels; a classifier has its own
     blocks: tuple = (-1,),  # Numbers of the blocks whose maps are used, from 0 on; -1 is the last
+    resize: str = "squish",  # How its images become square: squish, crop or pad; a classifier has its own
     table: dict | None = None,  # How to read a table, see `read_data`
 ) -> Evidence:  # As `fit_evidence` gives it
     "Fit an evidence map, write it, and print what it is worth on held-out patients."
     check_name(out)
     is_run = Path(backbone).is_dir()
-    dense = bundle_body(load_bundle(backbone), blocks) if is_run else named_body(backbone, weights, size, blocks)
+    dense = (
+        bundle_body(load_bundle(backbone), blocks) if is_run else named_body(backbone, weights, size, blocks, resize)
+    )
     manifest = read_boxes(root) if Path(root).suffix == ".json" else read_data(root, table)
     evidence = fit_evidence(manifest, dense)
     write_evidence(evidence, out)

@@ -30,6 +30,7 @@ from PIL import Image
 
 from ..core import InputError, alone, one_line, package_text
 from ..explain.cam import METHODS, class_activation_maps
+from ..explain.evidence import Evidence, EvidenceMaps, evidence_maps, find_evidence, plot_evidence
 from ..gradcam import Explanation, overlays
 from .guard import Door, Guard, Room, is_loopback
 from ..predict import Model, load
@@ -58,6 +59,7 @@ class _Item:
     square: np.ndarray | None = None  # (size, size) uint8, as the model saw it; None: refused
     shown: Image.Image | None = None  # Mode L
     under: Image.Image | None = None  # The picture below the map: `shown`, or the part of it that the model saw
+    evidence: EvidenceMaps | None = None  # The evidence of this one image
 
 # %% ../../nbs/pages/app.ipynb #3fb54b61
 def _rows(table: pd.DataFrame) -> list[dict]:
@@ -65,22 +67,27 @@ def _rows(table: pd.DataFrame) -> list[dict]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 # %% ../../nbs/pages/app.ipynb #0ddcef0d
-def _pictures(card: dict, path: Path) -> dict:
+def _pictures(card: dict, path: Path, digest: str, evidence: Evidence | None) -> dict:
     image = read_image(path)
     square = np.array(to_square(image, card["size"], card["resize"]))
     shown = image.copy()
     shown.thumbnail((_SIDE, _SIDE))
     under = shown if card["resize"] == "squish" else to_square(image, _SIDE, card["resize"])
-    return {"square": square, "shown": shown, "under": under}
+    pictures = {"square": square, "shown": shown, "under": under}
+    if evidence is not None:
+        rows = pd.DataFrame({"path": [str(path)]})
+        pictures["evidence"] = evidence_maps(evidence, rows, hashes=[digest])
+    return pictures
 
 # %% ../../nbs/pages/app.ipynb #0d3a05ea
-def _read(model: Model, uploads: list[tuple[Path, str]]) -> list[_Item]:
+def _read(model: Model, uploads: list[tuple[Path, str]], evidence: Evidence | None = None) -> list[_Item]:
     "Score files and delete them, even after an error."
     try:
         rows = _rows(model.predict([path for path, _ in uploads]))
         items = []
         for (path, name), row in zip(uploads, rows, strict=True):
-            pictures = _pictures(model.bundle.card, path) if row["status"] == "scored" else {}
+            seen = (model.bundle.card, path, row["sha256"], evidence)
+            pictures = _pictures(*seen) if row["status"] == "scored" else {}
             items.append(_Item(row | {"path": one_line(name)}, **pictures))
         return items
     finally:
@@ -101,12 +108,12 @@ def _explain(model: Model, items: list[_Item], method: str, target: str) -> Expl
     return Explanation(table, squares, raw, method, model=model.bundle.card["sha256"])
 
 # %% ../../nbs/pages/app.ipynb #983a3b0d
-def _heat(map_: np.ndarray) -> Image.Image:
+def _heat(map_: np.ndarray, colours: str = "inferno", low: float = 0, high: float = 1) -> Image.Image:
     "A map as a transparent picture; at an opacity of 0.65 it looks as `plot_overlay` draws it."
     from matplotlib import colormaps
 
-    coloured = colormaps["inferno"](map_)
-    coloured[..., 3] = map_**0.7
+    coloured = colormaps[colours](np.clip((map_ - low) / (high - low), 0, 1))
+    coloured[..., 3] = np.clip(np.abs(map_) / max(abs(low), high), 0, 1) ** 0.7
     return Image.fromarray((coloured * 255).round().astype(np.uint8))
 
 # %% ../../nbs/pages/app.ipynb #3a9ef3ee
@@ -208,7 +215,12 @@ _PICTURES = """
 <figure><div class="picture"><img alt="" src="{{ under }}"><img class="heat" alt="Map of {{ target }}" src="{{ heat }}">
 </div><figcaption>Map of {{ target }} ({{ method }})<span class="scale">low <i></i> high</span></figcaption></figure></div>
 <p class="quiet">A map shows where the score comes from, not where a disease is. Each map is scaled to its own range: a weak one looks like a strong one.
- {{ measured }}</p>{% endif %}"""
+ {{ measured }}</p>
+{% if evidence %}<div class="pictures evidence">{% for name, heat in evidence.items() %}<figure><div class="picture">
+<img alt="" src="{{ under }}"><img class="heat" alt="{{ name }}" src="{{ heat }}"></div>
+<figcaption>{{ name }}</figcaption></figure>{% endfor %}</div>
+<p class="quiet">{{ evidence_caption }}{% if held_out %} This map is from a layer that has not seen the image.{% endif %}</p>
+{% endif %}{% endif %}"""
 
 # %% ../../nbs/pages/app.ipynb #11ade2f9
 def _uri(image: Image.Image, kind: str) -> str:
@@ -225,6 +237,7 @@ class _View:
     model: Model
     similar: pd.DataFrame | None
     measured: dict[str, str]
+    evidence: Evidence | None = None
 
     def html(self, template: str, **values) -> str:
         from jinja2 import Environment
@@ -253,8 +266,16 @@ class _View:
         explanation = _explain(self.model, [item], method, target)
         heat = _uri(_heat(explanation.maps[0]), "png")
         images = {"shown": _uri(item.shown, "jpeg"), "under": _uri(item.under, "jpeg"), "heat": heat}
-        measured = self.measured.get(method, "")
-        return self.html(_PICTURES, **images, target=explanation.table.target[0], method=method, measured=measured)
+        about = {"target": explanation.table.target[0], "method": method, "measured": self.measured.get(method, "")}
+        return self.html(_PICTURES, **images, **about, **self.parts(item))
+
+    def parts(self, item: _Item) -> dict:
+        "The evidence in its parts, and what it is worth."
+        if item.evidence is None:
+            return {}
+        parts = item.evidence.parts(len(item.square))
+        shown = {name: _uri(_heat(map_[0], *scale), "png") for name, (map_, *scale) in parts.items()}
+        return {"evidence": shown, "evidence_caption": self.evidence.caption, "held_out": item.evidence.held_out[0]}
 
 # %% ../../nbs/pages/app.ipynb #02021c00
 _CSS = package_text("pages/app.css")
@@ -265,9 +286,15 @@ def _png(picture: np.ndarray) -> bytes:
     Image.fromarray(picture).save(buffer, "png")
     return buffer.getvalue()
 
+
+def _case_png(item: _Item, image: np.ndarray, caption: str) -> bytes:
+    buffer = io.BytesIO()
+    plot_evidence(item.evidence, image[None], ["X-ray"], caption=caption).savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
 # %% ../../nbs/pages/app.ipynb #7cf27d72
-def _evidence(model: Model, items: list[_Item], method: str, target: str) -> bytes:
-    "A zip with NUMBER_image.png, NUMBER_overlay.png and evidence.json."
+def _evidence(model: Model, items: list[_Item], method: str, target: str, caption: str = "") -> bytes:
+    "A zip with NUMBER_image.png, NUMBER_overlay.png, NUMBER_evidence.png if there is evidence, and evidence.json."
     card = model.bundle.card
     about = {name: card.get(name) for name in ("sha256", "backbone", "trained_on", "threshold", "calibration")}
     rows = [{"file" if name == "path" else name: value for name, value in item.row.items()} for item in items]
@@ -284,8 +311,17 @@ def _evidence(model: Model, items: list[_Item], method: str, target: str) -> byt
                 archive.writestr(names["image"], _png(image))
                 archive.writestr(names["overlay"], _png(overlay))
                 rows[i] |= {"method": method, "class_explained": label, **names}
+                if items[i].evidence is not None:
+                    rows[i]["evidence"] = f"{i + 1:02}_evidence.png"
+                    archive.writestr(rows[i]["evidence"], _case_png(items[i], image, caption))
         library = f"xai-pneumonia {version('xai-pneumonia')}"
-        record = {"disclaimer": DISCLAIMER, "library": library, "model": about, "files": rows}
+        record = {
+            "disclaimer": DISCLAIMER,
+            "library": library,
+            "model": about,
+            "evidence": caption or None,
+            "files": rows,
+        }
         archive.writestr("evidence.json", json.dumps(record, indent=1, allow_nan=False))
     return buffer.getvalue()
 
@@ -348,7 +384,7 @@ class _Desk:
             )
             return _empty_page(self.view, problem)
         session = self.sessions.start(key)  # before the work, since `forget` may be called meanwhile
-        self.sessions.keep(key, session, _read(self.view.model, uploads) if uploads else [])
+        self.sessions.keep(key, session, _read(self.view.model, uploads, self.view.evidence) if uploads else [])
         return _shown(self.view, session, method, target)
 
     def choose(self, key, number, method, target):
@@ -368,7 +404,8 @@ class _Desk:
     def evidence(self, key, method, target):
         "The zip as base64 text, for the browser to save."
         items = self.sessions.get(key, _Session()).items
-        return base64.b64encode(_evidence(self.view.model, items, method, target)).decode() if items else ""
+        caption = self.view.evidence.caption if self.view.evidence else ""
+        return base64.b64encode(_evidence(self.view.model, items, method, target, caption)).decode() if items else ""
 
     def forget(self, key):
         self.sessions.pop(key, None)
@@ -453,7 +490,8 @@ def make_app(
 ) -> "gradio.Blocks":  # Ready to launch; raises `InputError` for a model that cannot be read, or without gradio
     "The page for one model."
     gr = _gradio()
-    desk = _Desk(_View(load(folder), _similar(folder), _measured(folder)))
+    model = load(folder)
+    desk = _Desk(_View(model, _similar(folder), _measured(folder), find_evidence(folder, model.bundle)))
     turns = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
     turns["trigger_mode"] = "always_last"  # a click made during the work on another is not lost
     with gr.Blocks(title="xai-pneumonia", analytics_enabled=False) as page:
