@@ -286,7 +286,7 @@ def _png(picture: np.ndarray) -> bytes:
     Image.fromarray(picture).save(buffer, "png")
     return buffer.getvalue()
 
-
+# %% ../../nbs/pages/app.ipynb #bbd28103
 def _case_png(item: _Item, image: np.ndarray, caption: str) -> bytes:
     buffer = io.BytesIO()
     plot_evidence(item.evidence, image[None], ["X-ray"], caption=caption).savefig(buffer, format="png", dpi=110)
