@@ -93,7 +93,7 @@ def _check_words(data, out, recipe, changes):
     import os
 
     from xai_pneumonia.core import InputError, check_new_folder
-    from xai_pneumonia.model.recipes import with_changes
+    from xai_pneumonia.model.recipes import check_backbone, with_changes
 
     if out:
         check_new_folder(out)
@@ -102,7 +102,9 @@ def _check_words(data, out, recipe, changes):
     problems = []
     for name in [recipe] if recipe else ["default", "phantom"]:  # which of them is for the data to say
         try:
-            weights = with_changes(name, changes).weights
+            wanted = with_changes(name, changes)
+            check_backbone(wanted.backbone)
+            weights = wanted.weights
             if weights not in ("imagenet", "none") and not os.path.isfile(weights):
                 raise InputError(f"weights {weights} is not a file; give imagenet, none, or a state-dict file")
             return
@@ -142,16 +144,21 @@ def _table(command):
     ]
     return _with_options(with_table, options)
 
-# %% ../nbs/08_cli.ipynb #7c48a0c9
-def _how_to_read(preset, images, columns, positive, negative):
-    "How `read_data` is to read a table; None without options."
+# %% ../nbs/08_cli.ipynb #9482700d
+def _preset(name):
+    "What a preset says of its table. Only for this are the readers of tables imported: without it, a slip is told at once."
     from xai_pneumonia.core import InputError
     from xai_pneumonia.sources.readers import PRESETS
 
-    if preset and preset not in PRESETS:
-        raise InputError(f"unknown preset {preset}; expected one of {', '.join(PRESETS)}")
-    how = dict(PRESETS.get(preset, {}))
-    label = columns["label"]
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name}; expected one of {', '.join(PRESETS)}")
+    return dict(PRESETS[name])
+
+# %% ../nbs/08_cli.ipynb #7c48a0c9
+def _how_to_read(preset, images, columns, positive=(), negative=()):
+    "How `read_data` is to read a table; None without options."
+    how = _preset(preset) if preset else {}
+    label = columns.get("label", ())
     columns["label"] = list(label) if len(label) > 1 else label[0] if label else None
     how["columns"] = how.get("columns", {}) | {ours: name for ours, name in columns.items() if name}
     how["labels"] = how.get("labels", {}) | dict.fromkeys(positive, "PNEUMONIA") | dict.fromkeys(negative, "NORMAL")
@@ -384,8 +391,9 @@ def external(run, data, name, table):
 )
 @click.option("--images", metavar="DIR", help="Of a table: the folder its paths start from.  [default: its own]")
 @click.option("--path-column", metavar="NAME", help="Of a table: its column with the image.  [default: path]")
+@click.option("--preset", metavar="NAME", help="Of a table: as for `run`.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that read.  [default: cores - 1, 8 at most]")
-def predict(bundle, paths, out, maps, evidence, shard, backend, images, path_column, workers):
+def predict(bundle, paths, out, maps, evidence, shard, backend, images, path_column, preset, workers):
     """Predict X-rays of your own: files, folders, patterns, or a table with a column path.
 
     BUNDLE is a run folder, or one with model.safetensors and model.json. Every file has a row; one that is not scored
@@ -398,10 +406,10 @@ def predict(bundle, paths, out, maps, evidence, shard, backend, images, path_col
     from xai_pneumonia.style import DISCLAIMER
     from xai_pneumonia.predict import predict_files
 
-    columns, model = {"path": path_column} if path_column else None, load_bundle(bundle)
+    table, model = _how_to_read(preset, images, {"path": path_column}), load_bundle(bundle)
     found = find_evidence(bundle, model) if maps and not evidence else None
     found = read_evidence(evidence, model) if evidence else found
-    done = predict_files(model, paths, out, maps, shard, backend, workers, images, columns, found)
+    done = predict_files(model, paths, out, maps, shard, backend, workers, table, found)
     click.echo(
         f"{done['out']}: {done['files']} files, {done['scored']} scored, {done['refused']} refused\n{DISCLAIMER}"
     )

@@ -417,8 +417,7 @@ def predict_files(
     shard: str = "1/1",  # I/N: every N-th file, from the I-th on, into OUT-IofN.csv
     backend: str = "torch",  # A key of `BACKENDS`
     workers: int | None = None,  # Processes that read; None: one less than there are cores, 8 at most
-    images: str | Path | None = None,  # For a table among the paths, see `find_inputs`
-    columns: dict | None = None,  # Likewise
+    table: dict | None = None,  # How to read tables among the paths, see `find_inputs`
     evidence: Evidence | None = None,  # From `read_evidence`: a second picture of each image, in the folder of `maps`
 ) -> dict:  # As in the JSON file: `settings`, `files`, `scored`, `refused`, `out`; raises `InputError`
     "Predict files of any kind and number; one that was interrupted is continued."
@@ -429,9 +428,7 @@ def predict_files(
     maps = Path(maps) if maps else None
     settings, side = _settings(bundle, backend, maps, shard, evidence), out.with_suffix(".json")
     files = [
-        f
-        for f in find_inputs(paths, images, columns)
-        if not maps or Path(os.path.abspath(maps)) not in f.absolute().parents
+        f for f in find_inputs(paths, table) if not maps or Path(os.path.abspath(maps)) not in f.absolute().parents
     ]
     files = files[i - 1 :: n]
     maps = _Maps(maps, evidence) if maps else None
@@ -442,9 +439,9 @@ def predict_files(
             there = _written(file, ",".join(_columns(bundle, maps)) + "\n", named)
             counts, known = there.status.value_counts(), set(there.path)
             rest = [f for name, f in named.items() if name not in known]
-            for table in _tables(bundle, rest, backend, maps, workers):
-                _append(file, table.to_csv(index=False, header=False, lineterminator="\n"))
-                counts = counts.add(table.status.value_counts(), fill_value=0)
+            for rows in _tables(bundle, rest, backend, maps, workers):
+                _append(file, rows.to_csv(index=False, header=False, lineterminator="\n"))
+                counts = counts.add(rows.status.value_counts(), fill_value=0)
         scored, refused = (int(counts.get(status, 0)) for status in ("scored", "refused"))
         counted = {"files": scored + refused, "scored": scored, "refused": refused, "out": out.name}
         return _note(side, settings, {"complete": True} | counted)

@@ -9,7 +9,6 @@ __all__ = ['PatchTokens', 'TimmTokens', 'Rescaled', 'cut_backbone', 'split_group
 # %% ../../nbs/model/backbones.ipynb #f5ff3ce2
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from urllib.error import URLError
 
@@ -24,6 +23,7 @@ from torch import nn
 from torchvision.ops import Permute
 
 from ..core import InputError, sha256
+from .recipes import check_backbone
 
 # %% ../../nbs/model/backbones.ipynb #9b8da132
 class PatchTokens(nn.Module):
@@ -213,9 +213,7 @@ def _check_name(name):
     import timm
 
     known += [f"timm/{each}" for each in timm.list_models() + timm.list_pretrained()]
-    if name not in known:
-        nearest = get_close_matches(name, known, n=1) or ["resnet18"]
-        raise InputError(f"unknown backbone {name}; expected a model of torchvision or timm/NAME, such as {nearest[0]}")
+    check_backbone(name, known)
 
 # %% ../../nbs/model/backbones.ipynb #360591f5
 def _untrained(name):

@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['CHOICES', 'RECIPES', 'Recipe', 'change_recipe', 'recipe_from_json', 'find_recipe', 'parse_change', 'with_changes',
-           'differences']
+           'check_backbone', 'differences']
 
 # %% ../../nbs/model/recipes.ipynb #fe3622dd
 import json
+import re
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
+from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 
 from ..core import TASKS, InputError
-from ..stats.calibrate import METHODS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,7 +34,7 @@ CHOICES = {  # fields whose value is one of a few words
     "schedule": ("one_cycle", "constant", "plateau"),
     "keep": ("best", "last", "mean"),
     "precision": ("fp32", "bf16"),
-    "calibration": METHODS,
+    "calibration": ("none", "temperature", "platt", "isotonic"),
 }
 
 # %% ../../nbs/model/recipes.ipynb #bbdae8e8
@@ -303,6 +304,28 @@ def with_changes(
     if changes.get("weights") == "none":
         changes = {"frozen_epochs": 0, "batchnorm": "moving"} | changes
     return change_recipe(recipe, changes)
+
+# %% ../../nbs/model/recipes.ipynb #8c49d956
+_MODEL = re.compile(r"^@register_model\b.*\n(?:@.*\n)*def (\w+)", re.M)
+
+
+def _models(package: str) -> list[str]:
+    "The networks that a package's source defines; none where it came without its source."
+    found = find_spec(package)
+    files = sorted(Path(found.origin).parent.glob("models/*.py")) if found else []
+    return [name for file in files for name in _MODEL.findall(file.read_text(encoding="utf-8"))]
+
+# %% ../../nbs/model/recipes.ipynb #d4956fa1
+def check_backbone(
+    name: str,  # A model of torchvision, or timm/NAME, perhaps with a tag: timm/NAME.TAG
+    known: list[str] | None = None,  # All such names; None: those in the libraries' source, which has no tags
+):
+    "Raise `InputError` for a network that there is not."
+    wanted = name if known else name.partition(".")[0]
+    known = known or _models("torchvision") + [f"timm/{each}" for each in _models("timm")]
+    if known and wanted not in known:
+        nearest = get_close_matches(wanted, known, n=1) or ["resnet18"]
+        raise InputError(f"unknown backbone {name}; expected a model of torchvision or timm/NAME, such as {nearest[0]}")
 
 # %% ../../nbs/model/recipes.ipynb #e8ffab51
 def differences(

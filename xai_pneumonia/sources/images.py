@@ -474,7 +474,11 @@ def _settle(ds: "Dataset", notes: list[str]):
 # %% ../../nbs/sources/images.ipynb #4b10889a
 def _unfit(ds: "Dataset") -> str | None:
     "Why a DICOM file cannot be read as an X-ray, with the remedy; None if it can."
+    from pydicom.uid import MediaStorageDirectoryStorage
+
     missing = [k for k in ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation") if not ds.get(k)]
+    if ds.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        return "is the directory of a disc (DICOMDIR), not an image; leave it out"
     if "PixelData" not in ds:
         return "has no pixel data, or is cut short; copy it again, or remove it"
     if missing:

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from ..core import InputError
-from .files import endings, list_files, may_be_image
+from .files import endings, list_files, may_be_image, plain
 from .images import IMAGE_SUFFIXES, dicom_elements, is_dicom, read_image, reading
-from .tables import is_table, locate, name_columns, read_table
+from .tables import is_table, lateral_views, locate, name_columns, read_table
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -39,17 +40,28 @@ def _in_folder(folder: Path) -> list[Path]:
         print(f"{folder.name}: not images, and left out: {left}")
     return inputs
 
-# %% ../../nbs/sources/inputs.ipynb #1d1993e7
-def _in_table(file: Path, images: Path | None, columns: dict | None) -> list[Path]:
-    "The files that a table lists; missing ones are kept as written, so that their rows can say so."
-    table, _ = name_columns(read_table(file), columns, file)
+# %% ../../nbs/sources/inputs.ipynb #a8d630be
+def _in_table(file: Path, how: dict) -> list[Path]:
+    "The files that a table lists, read as `read_csv` does; missing ones are kept as written, so that their rows can say so."
+    raw = read_table(file, header=how.get("header"))
+    columns = how.get("columns", {})
+    if plain(columns.get("view", "")) not in map(plain, raw):  # labels are not needed here, nor what comes with them
+        columns = {ours: column for ours, column in columns.items() if ours != "view"}
+    table, _ = name_columns(raw, {ours: c for ours, c in columns.items() if ours in ("path", "view")}, file)
     if "path" not in table or table.path.isna().any():
         raise InputError(
             f"{file}: every row needs a path, in a column of that name or one named by --path-column (in Python, "
             f"columns={{'path': …}}); its columns are {', '.join(table)}"
         )
-    root = file.parent if images is None else images
-    return [path or root / name for path, name in zip(locate(table.path, root), table.path, strict=True)]
+    root = Path(how.get("root") or file.parent)
+    found = locate(table.path, root)
+    gone = pd.Series([path is None for path in found]) & bool(how.get("partial") and any(found))
+    sides = lateral_views(table) & ~gone
+    unused = {"missing images": table.path[gone].nunique(), "lateral views": sides.sum()}
+    if phrases := [f"not used: {n} {what}" for what, n in unused.items() if n]:
+        print(f"{file.name}: {'; '.join(phrases)}")
+    listed = zip(found, table.path, gone | sides, strict=True)
+    return [path or root / name for path, name, left_out in listed if not left_out]
 
 # %% ../../nbs/sources/inputs.ipynb #5088196c
 def _folders(place: str) -> tuple[set[Path], dict[Path, str]]:
@@ -82,18 +94,18 @@ def _matches(pattern: str) -> list[str]:
     return [m for m in matches if not any(os.fspath(p) in inside for p in Path(m).parents)]
 
 # %% ../../nbs/sources/inputs.ipynb #1cc71516
-def _expanded(path: str, images: Path | None, columns: dict | None) -> list[Path]:
+def _expanded(path: str, table: dict | None) -> list[Path]:
     "The files that one path stands for."
     place = Path(path)
     if os.path.isdir(place):
         return _in_folder(place)
     if os.path.isfile(place):
-        listed = is_table(place) and place.suffix.lower() != ".txt"  # a .txt file may be anything
-        return _in_table(place, images, columns) if listed else [place]
+        listed = is_table(place) and (table or place.suffix.lower() != ".txt")  # a .txt file may be anything
+        return _in_table(place, table or {}) if listed else [place]
     if os.path.lexists(place):  # a broken link, a pipe, a device
         return [place]
     if matches := _matches(path):
-        return [p for match in matches for p in _expanded(os.fspath(match), images, columns)]
+        return [p for match in matches for p in _expanded(os.fspath(match), table)]
     what = "matches no file" if glob.has_magic(path) else "does not exist"
     raise InputError(
         f"{path} {what}; give files, folders, patterns such as 'images/*.png', or a CSV with a column path"
@@ -102,14 +114,13 @@ def _expanded(path: str, images: Path | None, columns: dict | None) -> list[Path
 # %% ../../nbs/sources/inputs.ipynb #e0e3063b
 def find_inputs(
     paths: str | Path | Iterable[str | Path],  # One or more files, folders, patterns (`**` for any depth) or tables
-    images: str | Path | None = None,  # The folder that a table's paths are relative to; None: the table's own
-    columns: dict | None = None,  # As for `name_columns`: {"path": "image_id"}
+    table: dict
+    | None = None,  # How to read tables, as for `read_csv`: `root`, `columns` and so on; labels are not read
 ) -> list[Path]:  # Each file once, sorted; raises `InputError` for a path without files
     "The files to predict. Tables are read as for training; missing files are kept, to be reported."
     paths = [paths] if isinstance(paths, str | Path) else paths
-    images = None if images is None else Path(images)
     unique = {}
-    for file in sorted(p for path in paths for p in _expanded(os.fspath(path), images, columns)):
+    for file in sorted(p for path in paths for p in _expanded(os.fspath(path), table)):
         unique.setdefault(os.path.abspath(file), file)
     return list(unique.values())
 

@@ -23,8 +23,8 @@ import pandas as pd
 from ..core import LABELS, SUBTYPES, InputError, cache_folder, safe_cell, sha256, whole_file, whole_folder
 from .download import unpack
 from .files import among_masks, endings, list_files, may_be_image, plain
-from .tables import TABLE_SUFFIXES, _gather_boxes, add_headers, is_table, kind_of, locate
-from .tables import merge_rows, name_columns, read_table, translate
+from .tables import TABLE_SUFFIXES, _gather_boxes, add_headers, is_table, kind_of, lateral_views
+from .tables import locate, merge_rows, name_columns, read_table, translate
 from ..style import KERMANY_CREDIT, SYNTHETIC_NOTE
 
 # %% ../../nbs/sources/readers.ipynb #73b124cd
@@ -327,10 +327,6 @@ def _write_pngs(folder, split, images, labels):
         Image.fromarray(pixels).save(folder / LABELS[label] / f"{split}_{i:05d}.png")
 
 # %% ../../nbs/sources/readers.ipynb #0be20e95
-_LATERAL = re.compile(r"l|ll|rl|lat|.*lateral.*|costal|exclude", re.I)  # the last two are PadChest's words
-_DECUBITUS = re.compile(r".*decub.*", re.I)
-
-
 def _label_columns(table, labels, file, have):
     "The table with `label` and `subtype` in our words, and phrases that say which word became which."
     for column in ("path", "label"):
@@ -364,10 +360,7 @@ def _with_files(table, root, partial, file):
 # %% ../../nbs/sources/readers.ipynb #0b90541a
 def _chosen_rows(table, words):
     "The rows to use, and phrases that count the others by label and view."
-    sides = pd.Series(False, table.index)
-    if "view" in table:
-        view = table.view.fillna("").astype(str).str.strip()
-        sides = view.str.fullmatch(_LATERAL) & ~view.str.fullmatch(_DECUBITUS)
+    sides = lateral_views(table)
     other = table.label.isna() & ~sides
     counts = Counter(words[other].fillna("an empty value")).most_common(4)
     more = ", …" if other.sum() > sum(n for _, n in counts) else ""

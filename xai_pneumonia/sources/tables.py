@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TABLE_SUFFIXES', 'COLUMNS', 'is_table', 'read_table', 'name_columns', 'kind_of', 'translate', 'locate', 'merge_rows',
-           'add_headers']
+           'lateral_views', 'add_headers']
 
 # %% ../../nbs/sources/tables.ipynb #e7e3ac34
 import csv
@@ -370,6 +370,20 @@ def merge_rows(
         names = ", ".join(Path(p).name for p in votes.index[which][:3])
         notes += [f"{which.sum()} of them: {what} ({names}{', …' if which.sum() > 3 else ''})"] * bool(which.any())
     return once[~once.path.isin(votes.index[tied])].reset_index(drop=True), notes
+
+# %% ../../nbs/sources/tables.ipynb #b6ddc12d
+_LATERAL = re.compile(r"l|ll|rl|lat|.*lateral.*|costal|exclude", re.I)  # the last two are PadChest's words
+_DECUBITUS = re.compile(r".*decub.*", re.I)
+
+
+def lateral_views(
+    table: pd.DataFrame,  # Perhaps with `view`
+) -> pd.Series:  # bool, one for each row
+    "Which rows are of lateral views, by what the table says."
+    if "view" not in table:
+        return pd.Series(False, table.index)
+    view = table.view.fillna("").astype(str).str.strip()
+    return view.str.fullmatch(_LATERAL) & ~view.str.fullmatch(_DECUBITUS)
 
 # %% ../../nbs/sources/tables.ipynb #edcdd536
 _AGE = re.compile(r"(\d{1,3})([DWMY])", re.I)
