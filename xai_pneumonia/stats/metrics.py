@@ -54,11 +54,12 @@ def area_under_roc(
 def average_precision(
     tp: np.ndarray,  # (weightings, distinct scores): true positives, as `cumulative` gives them
     fp: np.ndarray,  # False positives, likewise
-) -> np.ndarray:  # (weightings,), each 0 to 1; NaN without positives
+) -> np.ndarray:  # (weightings,), each 0 to 1; NaN where a class has no weight
     "Sum of precision times the step in recall; no interpolation."
     positives = tp + fp
     precision = np.divide(tp, positives, out=np.zeros_like(tp), where=positives != 0)
-    return ratio(np.einsum("ij,ij->i", np.diff(tp, axis=1, prepend=0), precision), tp[:, -1])
+    both = np.where(fp[:, -1] > 0, tp[:, -1], 0)
+    return ratio(np.einsum("ij,ij->i", np.diff(tp, axis=1, prepend=0), precision), both)
 
 # %% ../../nbs/stats/metrics.ipynb #72e09386
 def _among(y: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -70,8 +71,9 @@ def _decision_metrics(y: np.ndarray, positive: np.ndarray, weights: np.ndarray) 
     "The metrics of decisions: (resamples, 8)."
     among = _among(y, positive)
     k, n = weights @ ((y == positive)[:, None] & among).astype(float), weights @ among.astype(float)
-    rates = ratio(k, n)
-    f1 = ratio(2 * k[:, 1], n[:, 1] + n[:, 3])
+    rates, f1 = ratio(k, n), ratio(2 * k[:, 1], n[:, 1] + n[:, 3])
+    one_class = (n[:, 1:3] == 0).any(1)
+    rates[one_class, 3:], f1[one_class] = np.nan, np.nan
     covariance = k[:, 1] * k[:, 2] - (n[:, 2] - k[:, 2]) * (n[:, 1] - k[:, 1])
     mcc = ratio(covariance, np.sqrt(np.prod(n[:, 1:], axis=1)))
     return np.column_stack([rates, rates[:, 1:3].mean(1), f1, mcc])
@@ -155,7 +157,8 @@ def binary_metrics(
     empty = table.value.isna() | (table.low == table.high)
     table.loc[empty, ["low", "high", "interval"]] = np.nan, np.nan, "undefined"
     formulas = _formulas(y, score, patients, threshold, level)
-    table["formula_low"], table["formula_high"] = np.array([formulas.get(m, (np.nan, np.nan)) for m in METRICS]).T
+    known = [formulas[m] if m in formulas and table.value.notna()[m] else (np.nan, np.nan) for m in METRICS]
+    table["formula_low"], table["formula_high"] = np.array(known).T
     return table
 
 # %% ../../nbs/stats/metrics.ipynb #a0afe0ea
@@ -171,9 +174,11 @@ def _class_statistics(
     classes, label = np.array(classes_of(preds)), preds["label"].to_numpy()
     own, called = label[:, None] == classes, decisions(preds, threshold)[:, None] == classes
     k, predicted, support = (weights @ chosen.astype(float) for chosen in (own & called, called, own))
-    p = class_probabilities(preds)
+    p, both = class_probabilities(preds), (support > 0).sum(1, keepdims=True) > 1
+    predicted = np.where(both, predicted, 0)
     areas = np.stack([area_under_roc(*cumulative(own[:, i], p[:, i], weights)) for i in range(len(classes))], axis=1)
-    return np.stack([ratio(k, predicted), ratio(k, support), ratio(2 * k, predicted + support), areas], axis=2)
+    f1 = ratio(2 * k, np.where(both, predicted + support, 0))
+    return np.stack([ratio(k, predicted), ratio(k, support), f1, areas], axis=2)
 
 # %% ../../nbs/stats/metrics.ipynb #93ad932b
 def _with_means(per_class: np.ndarray, support: np.ndarray) -> np.ndarray:
