@@ -29,7 +29,10 @@ bench: $(VENV)/.development
 
 docs: $(VENV)/.development
 	@command -v quarto >/dev/null || { echo "Quarto builds the site: install it from https://quarto.org/docs/download"; exit 1; }
-	$(BIN)/nbdev_docs
+	$(BIN)/nbdev_proc_nbs
+	$(BIN)/python tools/pages.py
+	cd _proc && quarto render --no-cache
+	rm -rf _docs && mv _proc/_docs _docs
 
 # README.md is made from nbs/index.ipynb
 readme: $(VENV)/.development

@@ -16,6 +16,7 @@ def readme() -> str:
     notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith("#| hide")]
     text, _ = MarkdownExporter().from_notebook_node(notebook)
     text = re.sub(r"\]\((?=[\w/]+\.(ipynb|png)\))", "](nbs/", text)
+    text = re.sub(r"\{\.btn[^}]*\}(?= \[)", " ·", text).replace("{.btn .btn-primary}", "")  # buttons, on the site
     body = "\n".join(line.rstrip() for line in text.splitlines()).strip()
     return f"<!-- made from nbs/index.ipynb by `make readme`: edit the notebook -->\n\n{body}\n"
 

@@ -75,12 +75,35 @@ def in_step():
 
 
 def pages():
-    "nbdev makes a page of every notebook, including signatures; the rest is Quarto's work."
+    "A page is made of every notebook, with all its Markdown and with signatures; the rest is Quarto's work."
     with copied() as copy:
         call(binaries / "nbdev_proc_nbs", "--n_workers", 1, cwd=copy)
-        made = {p.relative_to(copy / "_proc") for p in (copy / "_proc").rglob("*.ipynb")}
-        missing = {p.relative_to("nbs") for p in files(root) if p.suffix == ".ipynb"} - made
-    assert not missing, f"no page for {', '.join(map(str, sorted(missing)))}"
+        call(binaries / "python", "tools/pages.py", cwd=copy)
+        lost = [
+            f"{path.relative_to(root)}: {line}" for path, lines in prose() for line in lines_lost(path, lines, copy)
+        ]
+    assert not lost, "not on the page of " + "; ".join(lost)
+
+
+def words(text):
+    "The words of a Markdown text, without the addresses of its links."
+    return " ".join(re.findall(r"\w+", re.sub(r"\]\([^)\s]*\)", "", text)))
+
+
+def prose():
+    "Each notebook and the lines of its Markdown, but for its first cell, which becomes the page's title and summary."
+    for path, sources in cells("markdown"):
+        yield path, [line for line in "\n".join(sources[1:]).splitlines() if line.strip()]
+
+
+def lines_lost(path, lines, copy):
+    "The lines that the processed notebook lacks."
+    page = copy / "_proc" / path.relative_to(root / "nbs")
+    if not page.exists():
+        return ["all of it"]
+    notebook_cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+    shown = words("\n".join("".join(c["source"]) for c in notebook_cells if c["cell_type"] == "markdown"))
+    return [line for line in lines if words(line) not in shown]
 
 
 def readme_in_step():
@@ -114,7 +137,15 @@ def links():
     listed = re.findall(r"[\w/*]+\.ipynb", sidebar)
     pages = [p.relative_to("nbs") for p in files(root) if p.suffix == ".ipynb"]
     broken += [f"_quarto.yml: no {page}" for page in pages if not any(map(page.match, listed))]
+    broken += [f"{path.name}: more than title, summary and keywords in its first cell" for path in overfull_titles()]
     assert not broken, f"fix {', '.join(broken)}"
+
+
+def overfull_titles():
+    "The notebooks whose first cell has text that nbdev would leave out of the page."
+    for path, sources in cells("markdown"):
+        if not re.fullmatch(r"# .+\n\n> .+(\n\n- keywords: \[.+\])?", sources[0].rstrip()):
+            yield path
 
 
 def definitions(source):
