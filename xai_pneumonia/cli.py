@@ -14,12 +14,23 @@ import warnings
 import click
 
 # %% ../nbs/08_cli.ipynb #855fc21e
+_SECTIONS = {
+    "The main job": ["run", "train", "report", "recipes"],
+    "X-rays of your own": ["predict", "app", "export"],
+    "Questions to a finished run": ["evaluate", "compare", "robustness", "shortcuts", "trust", "evidence", "external"],
+    "Data": ["audit", "split", "data", "phantom"],
+}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _NO_WAY = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 class _Group(click.Group):
     "A click group that turns an `InputError` into one line on stderr and exit code 2."
+
+    def format_commands(self, ctx, formatter):
+        for title, names in _SECTIONS.items() if self.name == "main" else [("Commands", self.commands)]:
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(62)) for name in names])
 
     def invoke(self, ctx):
         from xai_pneumonia.core import InputError
@@ -171,6 +182,10 @@ def _how_to_read(preset, images, columns, positive=(), negative=()):
 def run(data, out, task, weights, recipe, changes, **options):
     """Audit, split, train, evaluate, explain, report.
 
+    \b
+    xai-pneumonia run my_xrays --out runs/mine
+    xai-pneumonia run labels.csv --label-column finding --positive Pneumonia
+
     DATA is a folder with train/NORMAL, train/PNEUMONIA, test/NORMAL, test/PNEUMONIA (or with BACTERIA and VIRUS in
     place of PNEUMONIA; DICOM, or any format that Pillow reads), a table with the columns path and label or with others
     that the options name, a zip of such a folder, or an npz of MedMNIST. Without it, what XAI_PNEUMONIA_DATA names is
@@ -186,7 +201,11 @@ def run(data, out, task, weights, recipe, changes, **options):
 @main.command()
 @_training
 def train(data, out, task, weights, recipe, changes, **options):
-    "The first half of `run`: audit, split, train. `report` makes the rest."
+    """The first half of `run`: audit, split, train. `report` makes the rest.
+
+    \b
+    xai-pneumonia train my_xrays --out runs/mine
+    """
     changes = _changes(task, weights, changes)
     _check_words(data, out, recipe, changes)
     from xai_pneumonia.run import train_only
@@ -200,6 +219,9 @@ def train(data, out, task, weights, recipe, changes, **options):
 @click.argument("data", required=False)
 def report(folder, data):
     """Evaluate, explain and report a finished run again.
+
+    \b
+    xai-pneumonia report runs/mine my_xrays
 
     FOLDER is a run folder, DATA the data folder it was made from (chosen as for `run`).
     """
@@ -225,9 +247,12 @@ def recipes():
 @click.option("--rule", help="Threshold: youden, sensitivity=0.95 or cost=5.  [default: the run's own]")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write all figures to this JSON file, too.")
 def evaluate(run, rule, out):
-    """Metrics of a finished RUN (its folder, or a CSV of predictions) with intervals; needs neither model nor images.
+    """Metrics of a finished run, with intervals.
 
-    A threshold is always chosen on validation images. For three classes the most probable one is taken.
+    \b
+    xai-pneumonia evaluate runs/mine --rule sensitivity=0.95
+
+    RUN is its folder, or a CSV of predictions; neither model nor images are needed. A threshold is always chosen on validation images. For three classes the most probable one is taken.
     """
     import json
 
@@ -245,9 +270,12 @@ def evaluate(run, rule, out):
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True, help="Which images.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write the table to this CSV, too.")
 def compare(runs, split, out):
-    """Compare the models of two or more RUNS on the same images, each at its own threshold.
+    """Is one model better than another on the same images?
 
-    For each pair: the difference of AUROC with its interval (DeLong, patients as clusters), the images that only one
+    \b
+    xai-pneumonia compare runs/first runs/second
+
+    RUNS are two or more run folders; each model decides at its own threshold. For each pair: the difference of AUROC with its interval (DeLong, patients as clusters), the images that only one
     decides rightly, and p values (AUROC; McNemar) corrected by Holm.
     """
     from xai_pneumonia.run import compare_runs
@@ -264,9 +292,12 @@ def compare(runs, split, out):
 @click.argument("run")
 @click.argument("data", required=False)
 def robustness(run, data):
-    """Rotate, crop, blur, invert … the test images of RUN at five strengths: AUROC and decisions.
+    """AUROC and decisions on rotated, cropped, blurred … images.
 
-    DATA is the data folder the run was made from (chosen as for `run`). Some minutes on a few hundred images.
+    \b
+    xai-pneumonia robustness runs/mine my_xrays
+
+    The test images of RUN are changed in each way at five strengths. DATA is the data folder the run was made from (chosen as for `run`). Some minutes on a few hundred images.
     """
     from xai_pneumonia.data import find_data
     from xai_pneumonia.run import robustness_run
@@ -278,7 +309,13 @@ def robustness(run, data):
 @click.argument("run")
 @click.argument("data", required=False)
 def shortcuts(run, data):
-    """Does the model of RUN read the lungs, or the border, the corners, a marker? DATA as for `robustness`."""
+    """Does a model read the lungs, or what lies beside them?
+
+    \b
+    xai-pneumonia shortcuts runs/mine my_xrays
+
+    The border, the corners, a marker: each is taken away, or is all that is left. DATA as for `robustness`.
+    """
     from xai_pneumonia.data import find_data
     from xai_pneumonia.run import shortcuts_run
 
@@ -298,9 +335,12 @@ def shortcuts(run, data):
 @click.option("--layer", type=int, help="Block of the body that is mapped.  [default: the deepest with 7 cells a side]")
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 def trust(run, data, methods, beside, **options):
-    """How far can the maps of RUN's model be believed? Six questions, with controls beside every answer.
+    """How far can a model's maps be believed?
 
-    DATA as for `robustness`; with boxes or lesion masks to compare the maps with the truth.
+    \b
+    xai-pneumonia trust runs/mine my_xrays
+
+    Six questions, with controls beside every answer. DATA as for `robustness`; with boxes or lesion masks to compare the maps with the truth.
     """
     from xai_pneumonia.data import find_data
     from xai_pneumonia.run import trust_run
@@ -345,9 +385,12 @@ def _numbers(context, parameter, text):
 )
 @_table
 def fit_boxes(boxed, out, table, **network):
-    """Fit a map of where the disease is on the boxes, or lesion masks, of BOXED and on its normal images.
+    """Fit a map of where the disease is, on boxes or lesion masks.
 
-    BOXED is a table with boxes, or with x, y, width, height, in pixels; a JSON of Label Studio, or in the COCO format
+    \b
+    xai-pneumonia evidence fit boxed.csv --out runs/mine/evidence.safetensors
+
+    Normal images of BOXED are used, too. BOXED is a table with boxes, or with x, y, width, height, in pixels; a JSON of Label Studio, or in the COCO format
     as CVAT exports it; or any data with lesion masks. Three boxed patients are the least; some dozens are better. The
     map is measured on patients it was not fitted on. It explains the image, not a classifier.
     """
@@ -363,9 +406,12 @@ def fit_boxes(boxed, out, table, **network):
 @click.option("--name", help="What to call it in the report.  [default: the name of DATA]")
 @_table
 def external(run, data, name, table):
-    """Apply the model of RUN to other labelled images, DATA, with its calibration and threshold as they are.
+    """Apply a finished model to other labelled images.
 
-    DATA is what `run` takes; all of it is used, whatever its folders are called.
+    \b
+    xai-pneumonia external runs/mine other_hospital.csv --name "other hospital"
+
+    Calibration and threshold of RUN stay as they are. DATA is what `run` takes; all of it is used, whatever its folders are called.
     """
     from xai_pneumonia.data import find_data
     from xai_pneumonia.run import external_run
@@ -394,9 +440,12 @@ def external(run, data, name, table):
 @click.option("--preset", metavar="NAME", help="Of a table: as for `run`.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that read.  [default: cores - 1, 8 at most]")
 def predict(bundle, paths, out, maps, evidence, shard, backend, images, path_column, preset, workers):
-    """Predict X-rays of your own: files, folders, patterns, or a table with a column path.
+    """Predict X-rays of your own.
 
-    BUNDLE is a run folder, or one with model.safetensors and model.json. Every file has a row; one that is not scored
+    \b
+    xai-pneumonia predict runs/mine new_xrays --out predictions.csv --maps maps
+
+    PATHS are files, folders, patterns, or a table with a column path. BUNDLE is a run folder, or one with model.safetensors and model.json. Every file has a row; one that is not scored
     has the reason. The same command continues a run that was stopped. --evidence names a file of `evidence fit`: a second
     picture shows where opacities usually are, what the image adds, and both, and says how good such maps are. Evidence
     explains the image, not the classifier.
@@ -419,9 +468,12 @@ def predict(bundle, paths, out, maps, evidence, shard, backend, images, path_col
 @click.argument("bundle")
 @click.argument("out")
 def export(bundle, out):
-    """Write the model of BUNDLE as the ONNX file OUT, for programs without PyTorch.
+    """Write a model as an ONNX file, for programs without PyTorch.
 
-    It takes grey squares of 8 bits and gives calibrated probabilities; it is checked against the model itself.
+    \b
+    xai-pneumonia export runs/mine model.onnx
+
+    BUNDLE is a run folder. The file takes grey squares of 8 bits and gives calibrated probabilities; it is checked against the model itself.
     """
     from xai_pneumonia.model.bundle import load_bundle
     from xai_pneumonia.style import DISCLAIMER
@@ -441,9 +493,12 @@ def export(bundle, out):
 @click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True)
 @click.option("--password", envvar="XAI_PNEUMONIA_PASSWORD", help="Ask for it. [XAI_PNEUMONIA_PASSWORD]")
 def app(bundle, host, port, password):
-    """Open a page in the browser for the model of BUNDLE: drop X-rays, see probability, interval, map; Ctrl-C ends it.
+    """A page in the browser: drop X-rays, see probability and map.
 
-    BUNDLE is a run folder, or one with model.safetensors and model.json. Nothing that is dropped is kept. Needs the
+    \b
+    xai-pneumonia app runs/mine
+
+    Ctrl-C ends it. BUNDLE is a run folder, or one with model.safetensors and model.json. Nothing that is dropped is kept. Needs the
     extra: pip install "xai-pneumonia[app]".
     """
     from xai_pneumonia.pages.app import serve
@@ -458,9 +513,12 @@ def app(bundle, host, port, password):
 @click.option("--write-sums", type=click.Path(), help="Write the checksums of all images to this file.")
 @_table
 def audit(data, out, sums, write_sums, table):
-    """Count what would make results on DATA wrong or doubtful; exit code 1 if something would.
+    """What would make results on a data set wrong or doubtful?
 
-    DATA as for `run`. Checksums are in the format of sha256sum; with them, changed files are found even if they still open.
+    \b
+    xai-pneumonia audit my_xrays --out audit
+
+    The exit code is 1 if something would. DATA as for `run`. Checksums are in the format of sha256sum; with them, changed files are found even if they still open.
     """
     from xai_pneumonia.sources import audit as a
     from xai_pneumonia.data import find_data
@@ -487,7 +545,10 @@ def audit(data, out, sums, write_sums, table):
 @click.option("--seed", default=42, show_default=True, help="Random seed.")
 @_table
 def split(data, out, valid, folds, seed, table):
-    """Split DATA by patient, and write the manifest with the split as a CSV.
+    """Split a data set by patient, and write the split as a CSV.
+
+    \b
+    xai-pneumonia split my_xrays --out split.csv
 
     `run` takes the CSV in place of DATA, which is named as for `run`.
     """
@@ -518,7 +579,13 @@ def data():
 @click.option("--out", default="chest_xray", show_default=True, help="Folder to make.")
 @click.option("--source", type=click.Choice(["mendeley", "kaggle"]), default="mendeley", show_default=True)
 def download(name, out, source):
-    "Download the chest X-rays of Kermany et al. (1.2 GB) into a new folder; a broken download is resumed."
+    """Download the chest X-rays of Kermany et al. (1.2 GB).
+
+    \b
+    xai-pneumonia data download kermany --out chest_xray
+
+    They come into a new folder; a broken download is resumed.
+    """
     from xai_pneumonia.sources.download import download_kermany
 
     download_kermany(out, source)
@@ -529,7 +596,13 @@ def download(name, out, source):
 @click.option("--images", default=400, show_default=True, help="How many images.")
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 def phantom(out, images, seed):
-    "Make a set of synthetic chest radiographs with lesion masks in the new folder OUT."
+    """Make synthetic chest radiographs with lesion masks.
+
+    \b
+    xai-pneumonia phantom phantoms --images 400
+
+    OUT is a new folder.
+    """
     from xai_pneumonia.sources.phantom import make_phantom
 
     click.echo(f"synthetic images in {make_phantom(out, n_images=images, seed=seed)}")
