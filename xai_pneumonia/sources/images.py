@@ -312,7 +312,7 @@ _KINDS = {  # code in a stream's frame header to transfer syntaxes, by the last 
 }
 
 
-_DECODERS = {0xC0: "pillow", 0xC1: "pillow", 0xC2: "pillow", 0xC3: "gdcm", 0xF7: "pyjpegls", 0x51: "pylibjpeg"}
+_DECODERS = {0xC0: "pillow", 0xC1: "pillow", 0xC2: "pillow", 0xC3: "gdcm", 0xF7: "gdcm", 0x51: "pylibjpeg"}
 
 
 def _uids(code: int) -> list[str]:
@@ -518,7 +518,10 @@ def _pixels(ds: "Dataset", path: Path) -> np.ndarray:
     if not 0 < shift <= ds.BitsAllocated - ds.BitsStored or syntax.is_compressed:
         # one fixed decoder per type, whatever else is installed, for the same pixels everywhere
         decoder = next((name for code, name in _DECODERS.items() if syntax in _uids(code)), "")
-        return pixel_array(ds, decoding_plugin="pydicom" if syntax == RLELossless else decoder)
+        try:
+            return pixel_array(ds, decoding_plugin="pydicom" if syntax == RLELossless else decoder)
+        except RuntimeError as e:  # what the decoders say of a damaged stream helps nobody
+            raise InputError(f"{path}: its {syntax.name} stream is damaged; copy it again, or export it as PNG") from e
     bits, ds.BitsStored = ds.BitsStored, ds.HighBit + 1
     pixels = pixel_array(ds) >> shift
     ds.BitsStored = bits
