@@ -463,9 +463,10 @@ def trust_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         yield "Not measured: xai-pneumonia trust RUN DATA measures it."
         return
     yield (
-        "Six questions to the maps of several methods: are they where the disease is, does the prediction depend on what "
-        "they show, do they depend on what was learnt, would another model show the same, do they change with the "
-        "prediction, and how much of them lies in the lungs? Squares are controls that know nothing of the model. A method "
+        "Seven questions about the model and the maps of several methods: are they where the disease is, does the "
+        "prediction depend on what they show, do they depend on what was learned, would another model show the same, do "
+        "they change with the prediction, how much of them lies in the lungs, and does the model look where the disease "
+        "is? Evidence, where there is any, explains the image and not the model. Squares are controls that know nothing of the model. A method "
         "is called better or worse by its lead over the best control, image by image."
     )
     for name, rows in metrics["trust"].items():

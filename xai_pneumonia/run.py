@@ -16,7 +16,15 @@ import pandas as pd
 from .core import TASKS, InputError, check_new_folder, whole_file
 from .data import balanced_subset, complete_split, find_data, shuffle_training_labels
 from .evaluate import evaluate, metrics_table
-from .explain.evidence import Evidence, bundle_body, check_name, fit_evidence, named_body, write_evidence
+from xai_pneumonia.explain.evidence import (
+    Evidence,
+    bundle_body,
+    check_name,
+    find_evidence,
+    fit_evidence,
+    named_body,
+    write_evidence,
+)
 from .explain.shortcuts import shortcut_audit
 from .explain.trust import trust, trust_table
 from .model.backbones import load_backbone
@@ -245,10 +253,11 @@ def trust_run(
     table: dict | None = None,  # How to read other data that is a table, see `read_data`
     **options,  # methods, n_images, found_only, layer, seed: see `trust`
 ) -> pd.DataFrame:  # As `trust` gives it
-    "Ask six questions about the maps of a run's model; leaves trust/NAME.csv, after the name of the data."
+    "Ask seven questions about a run's model and its maps, and its evidence if any; leaves trust/NAME.csv, after the data."
     manifest = read_data(root, table) if external else read_run(folder, root).manifest.query("split == 'test'")
     others = {name: load_bundle(other) for name, other in (beside or {}).items()}
-    answers = trust(load_bundle(folder), manifest, others=others, **options)
+    bundle = load_bundle(folder)
+    answers = trust(bundle, manifest, others=others, evidence=find_evidence(folder, bundle), **options)
     file = Path(folder) / Files.TRUST / f"{Path(root).resolve().stem}.csv"
     with whole_file(file) as part:
         answers.to_csv(part, index=False)

@@ -16,9 +16,11 @@ import torch
 
 from ..core import TASKS, InputError
 from .cam import CELLS, METHODS, class_activation_maps, scale_maps
+from .evidence import Evidence, check_resize, evidence_maps
 from .faithfulness import confidence_change, insertion_deletion, nearest_images, road
 from .localise import blurred_edges, control_maps, energy_inside, has_truth, localisation_metrics
 from .localise import truth_masks, tuned_iou
+from .removal import removal_test, strongest
 from .sanity import agreement, change_correlation, maps_of, random_pairs, randomisation_test
 from .sanity import randomisation_verdict, stability
 from ..model.bundle import Bundle, predict
@@ -166,6 +168,27 @@ def _lungs(subject, maps, controls):
     values = {name: energy_inside(m, subject.lungs) for name, m in (maps | controls).items()}
     yield from _compared("lungs", "energy in the lungs", "high", values, controls, subject.patients)
 
+# %% ../../nbs/explain/trust.ipynb #56dcdb01
+def _looks(subject, regions):
+    "Does the probability fall further when a region is filled than when the same shape elsewhere is?"
+    for name, region in regions.items():
+        there = region.any((1, 2))  # a crop may have cut it off
+        of_images = (v[there] for v in (subject.images, region, subject.lungs, subject.target))
+        table = removal_test(subject.bundle, *of_images)
+        moved = table.elsewhere.notna().to_numpy()  # some shapes have no other place
+        patients = subject.patients[there][moved]
+        if len(set(patients)) > 1:
+            values = {name: table.fall[moved], "same shape elsewhere": table.elsewhere[moved]}
+            yield from _compared(
+                "looks", f"fall of p, {name} filled", "high", values, {"same shape elsewhere"}, patients
+            )
+
+# %% ../../nbs/explain/trust.ipynb #fb12fb36
+def _evidence_heat(subject, evidence):
+    "Evidence for the images, by layers that have not seen the patients: (n, size, size)."
+    check_resize(evidence, subject.bundle)
+    return evidence_maps(evidence, subject.rows).heat(subject.x.shape[-1])
+
 # %% ../../nbs/explain/trust.ipynb #975e66d2
 def _plain(subject, *, question, measure, name, value, low=np.nan, high=np.nan, better="", verdict=""):
     "A row of the table that is not compared with controls."
@@ -231,8 +254,9 @@ def trust(
     found_only: bool = False,  # Leave out images whose disease the model missed
     layer: int | None = None,  # Block of the body that is mapped; None: the deepest with enough cells
     seed: int = 0,  # Random seed of all draws
+    evidence: Evidence | None = None,  # A map of the image, to be measured beside those of the model
 ) -> pd.DataFrame:  # question, measure, better, map, control, value, low, high, lead…, verdict, images, patients
-    """Six questions about the maps of a model, with 95 % intervals over patients.
+    """Seven questions about a model and its maps, with 95 % intervals over patients.
 
     Raises `InputError` for unknown methods and layers, models of other classes, and too few images."""
     for name in set(methods) - set(METHODS):
@@ -250,6 +274,10 @@ def trust(
     size = subject.x.shape[-1]
     maps = {name: scale_maps(m, size) for name, m in raw.items()}
     cells = next(iter(raw.values())).shape[1]
+    regions = {} if subject.masks is None else {"disease": subject.masks}
+    if evidence is not None:
+        maps["evidence"] = _evidence_heat(subject, evidence)
+        regions["evidence"] = strongest(maps["evidence"])
     controls = _controls(subject, cells, seed)
     healthy = _healthy(bundle, manifest, subject.x, seed)
     answers = [
@@ -258,6 +286,7 @@ def trust(
         _learnt(subject, explainers, raw),
     ]
     answers += [_again(subject, explainers, raw, others), _steady(subject, explainers), _lungs(subject, maps, controls)]
+    answers.append(_looks(subject, regions))
     return pd.DataFrame([row for rows in answers for row in rows])
 
 # %% ../../nbs/explain/trust.ipynb #3bd4c770
