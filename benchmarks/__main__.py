@@ -8,6 +8,7 @@ from pathlib import Path
 import audit
 import bootstrap
 import decoding
+import evidence
 import features
 import gradcam
 import pandas as pd
@@ -19,7 +20,7 @@ from side_by_side import arguments, data_folder, printed, run
 from xai_pneumonia.core import InputError, whole_file
 
 TABLE = Path(__file__).parent.parent / "results" / "bench.csv"
-BENCHMARKS = (decoding, training, features, predict, gradcam, bootstrap, audit)
+BENCHMARKS = (decoding, training, features, predict, gradcam, evidence, bootstrap, audit)
 FEW = 16  # images, where only the code is tested
 
 
