@@ -335,19 +335,13 @@ def shortcuts(run, data):
 @click.option("--layer", type=int, help="Block of the body that is mapped.  [default: the deepest with 7 cells a side]")
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 def trust(run, data, methods, beside, **options):
-<<<<<<< HEAD
     """How far can a model's maps be believed?
 
     \b
     xai-pneumonia trust runs/mine my_xrays
 
-    Six questions, with controls beside every answer. DATA as for `robustness`; with boxes or lesion masks to compare the maps with the truth.
-=======
-    """How far can the maps of RUN's model be believed? Seven questions, with controls beside every answer.
-
-    DATA as for `robustness`; with boxes or lesion masks to compare the maps with the truth. Evidence that lies in RUN is
-    measured, too.
->>>>>>> e2b0f91 (trust: a seventh question, does the model look where the disease is; evidence is measured like every other map, always by layers that have not seen the patient; cli: what evidence cannot use is one line each)
+    Seven questions, with controls beside every answer. DATA as for `robustness`; with boxes or lesion masks to compare
+    the maps with the truth. If RUN has evidence, it is measured, too.
     """
     from xai_pneumonia.data import find_data
     from xai_pneumonia.run import trust_run
