@@ -279,13 +279,13 @@ def compare(runs, split, out):
     decides rightly, and p values (AUROC; McNemar) corrected by Holm.
     """
     from xai_pneumonia.run import compare_runs
-    from xai_pneumonia.core import whole_file
+    from xai_pneumonia.core import whole_file, write_table
 
     table = compare_runs(runs, split)
     click.echo(table.to_string(index=False, float_format="{:.4f}".format))
     if out:
         with whole_file(out) as part:
-            table.to_csv(part, index=False)
+            write_table(table, part)
 
 # %% ../nbs/08_cli.ipynb #03cd25cf
 @main.command()

@@ -19,7 +19,7 @@ import torch
 from fastprogress.fastprogress import progress_bar
 from PIL import Image
 
-from .core import InputError, sha256, whole_folder
+from .core import InputError, sha256, whole_folder, write_table
 from .explain.cam import class_activation_maps, enlarge, scale_maps
 from .explain.evidence import Evidence, check_resize, evidence_maps, plot_evidence
 from .model.bundle import Bundle
@@ -340,7 +340,7 @@ def save_evidence(
         for row, image, overlay in zip(table.itertuples(), explanation.images, coloured, strict=True):
             Image.fromarray(image).save(part / row.image)
             Image.fromarray(overlay).save(part / row.overlay)
-        table.to_csv(part / "evidence.csv", index=False)
+        write_table(table, part / "evidence.csv")
         (part / "CAUTION.txt").write_text(f"{DISCLAIMER}\n", encoding="utf-8")
     return table
 

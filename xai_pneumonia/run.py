@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .core import TASKS, InputError, check_new_folder, whole_file
+from .core import TASKS, InputError, check_new_folder, whole_file, write_table
 from .data import balanced_subset, complete_split, find_data, shuffle_training_labels
 from .evaluate import evaluate, metrics_table
 from xai_pneumonia.explain.evidence import (
@@ -223,7 +223,7 @@ def _ask(folder, root, name, question):
     table = question(load_bundle(folder), finished.manifest[finished.manifest.split == "test"])
     file = Path(folder) / f"{name}.csv"
     with whole_file(file) as part:
-        table.to_csv(part, index=False)
+        write_table(table, part)
     print(table.round(3).to_string(index=False))
     print(f"\n{finished.credit}\n{DISCLAIMER}\nwritten: {file}; xai-pneumonia report puts it into the report")
     return table
@@ -260,7 +260,7 @@ def trust_run(
     answers = trust(bundle, manifest, others=others, evidence=find_evidence(folder, bundle), **options)
     file = Path(folder) / Files.TRUST / f"{Path(root).resolve().stem}.csv"
     with whole_file(file) as part:
-        answers.to_csv(part, index=False)
+        write_table(answers, part)
     print(trust_table(answers).T.to_string())
     print(f"\n{credit(root, manifest)}\n{DISCLAIMER}\nwritten: {file}; xai-pneumonia report puts it into the report")
     return answers
@@ -312,7 +312,7 @@ def external_run(
     preds = check_predictions(predict(bundle, manifest.assign(split="external")).join(known))
     file = Path(folder) / Files.EXTERNAL / f"{name or Path(root).resolve().stem}.csv"
     with whole_file(file) as part:
-        relative_paths(preds, image_root(root)).to_csv(part, index=False)
+        write_table(relative_paths(preds, image_root(root)), part)
     _print_split(evaluate(preds, bundle.card["threshold"]), "external")
     print(f"\n{credit(root, manifest)}\n{DISCLAIMER}\nwritten: {file}; xai-pneumonia report puts it into the report")
     return preds

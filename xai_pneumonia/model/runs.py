@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ..core import InputError
+from ..core import InputError, write_table
 from .bundle import Bundle, save_bundle
 from .recipes import Recipe
 from ..sources.audit import audit, fingerprint
@@ -118,10 +118,10 @@ def write_run(
     (run.folder / Files.RECIPE).write_text(json.dumps(choices, indent=1))
     (run.folder / Files.ENVIRONMENT).write_text(json.dumps(run.environment, indent=1))
     run.history.to_csv(run.folder / Files.HISTORY, index=False)
-    audit(run.manifest).to_csv(run.folder / Files.AUDIT, index=False)
+    write_table(audit(run.manifest), run.folder / Files.AUDIT)
     write_manifest(run.manifest, run.folder / Files.MANIFEST, image_root(root))
     for table, file in ((run.predictions, Files.PREDICTIONS), (run.perturbed, Files.PERTURBED)):
-        relative_paths(table, image_root(root)).to_csv(run.folder / file, index=False)
+        write_table(relative_paths(table, image_root(root)), run.folder / file)
 
 # %% ../../nbs/model/runs.ipynb #d184959c
 def read_run(

@@ -409,7 +409,10 @@ def label_predictors(
 def _check_predictors(m):
     table = label_predictors(m)
     telling = table[table.low.fillna(table.auroc) > _TELLING]
-    areas = ", ".join(f"{row.what} {row.auroc:.2f} ({row.low:.2f} to {row.high:.2f})" for row in telling.itertuples())
+    limits = [f" ({low:.2f} to {high:.2f})" * (low == low) for low, high in zip(telling.low, telling.high, strict=True)]
+    areas = ", ".join(
+        f"{what} {area:.2f}{ends}" for what, area, ends in zip(telling.what, telling.auroc, limits, strict=True)
+    )
     yield _row(PREDICTORS, len(telling), "note", f"AUROC of each alone, cross-validated by patient: {areas}")
 
 # %% ../../nbs/sources/audit.ipynb #96358b27

@@ -20,7 +20,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import LABELS, SUBTYPES, InputError, cache_folder, safe_cell, sha256, whole_file, whole_folder
+from xai_pneumonia.core import (
+    LABELS,
+    SUBTYPES,
+    InputError,
+    cache_folder,
+    safe_cell,
+    sha256,
+    whole_file,
+    whole_folder,
+    write_table,
+)
 from .download import unpack
 from .files import among_masks, endings, list_files, may_be_image, plain
 from .tables import TABLE_SUFFIXES, _gather_boxes, add_headers, is_table, kind_of, lateral_views
@@ -466,17 +476,15 @@ def read_data(
 def relative_paths(
     table: pd.DataFrame,  # With absolute paths
     root: str | Path,  # The folder to make them relative to
-) -> pd.DataFrame:  # A copy, ready for a CSV
-    "Relative paths with forward slashes; boxes as JSON; no text that a spreadsheet would take for a formula."
+) -> pd.DataFrame:  # A copy, ready for `write_table`
+    "Relative paths with forward slashes, of which none is a formula for a spreadsheet; boxes as JSON."
     root = Path(root).absolute()
 
     def relative(p):
         path = Path(os.path.relpath(Path(p).absolute(), root)).as_posix() if isinstance(p, str) else None
         return f"./{path}" if path and path != safe_cell(path) else path
 
-    texts = [c for c in table.select_dtypes(["object", "string"]) if c not in (*_FILES, "boxes")]
     table = table.assign(**{c: table[c].map(relative) for c in _FILES if c in table})
-    table = table.assign(**{c: table[c].map(safe_cell) for c in texts})
     return table.assign(boxes=table.boxes.map(json.dumps)) if "boxes" in table else table
 
 # %% ../../nbs/sources/readers.ipynb #0807285e
@@ -487,9 +495,8 @@ def write_manifest(
 ):
     "Save a manifest with its split, for `read_csv(file, root)`; leaves out the inspection's columns, since files change."
     with whole_file(file) as part:
-        relative_paths(manifest.drop(columns=INSPECTED, errors="ignore"), root or Path(file).parent).to_csv(
-            part, index=False
-        )
+        kept = manifest.drop(columns=INSPECTED, errors="ignore")
+        write_table(relative_paths(kept, root or Path(file).parent), part)
 
 # %% ../../nbs/sources/readers.ipynb #d1dcbf56
 def credit(

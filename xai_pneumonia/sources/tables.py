@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import LABELS, InputError
+from ..core import LABELS, InputError, plain_cell
 from .files import among_masks, list_files, plain
 from .images import dicom_elements, is_dicom, reading
 
@@ -62,8 +62,9 @@ def _text(file: Path) -> str:
 # %% ../../nbs/sources/tables.ipynb #86e500f4
 def _rows(text: str, delimiter: str) -> Iterable[list[str]]:
     "The stripped fields of each row that is not empty."
-    for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True):
-        fields = [field.strip() for field in row]
+    ends = "\n" if "\n" in text else ""  # a carriage return alone ends a row only where nothing else does
+    for row in csv.reader(io.StringIO(text, newline=ends), delimiter=delimiter, skipinitialspace=True, strict=True):
+        fields = [plain_cell(field.strip(" \t\xa0")) for field in row]
         if any(fields):
             yield fields
 
@@ -285,7 +286,7 @@ def _index(root: Path) -> dict[str, list[Path]]:
     for file in list_files(root)[0]:
         if among_masks(file.relative_to(root).parts[:-1]):
             continue
-        for name in {file.name.casefold(), file.stem.casefold()}:
+        for name in {file.name.casefold().strip(), file.stem.casefold().strip()}:
             index[name].append(file)
     return index
 

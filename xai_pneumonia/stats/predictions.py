@@ -7,13 +7,14 @@ __all__ = ['SPLITS', 'classes_of', 'class_probabilities', 'check_predictions', '
            'simulate_predictions', 'read_predictions', 'negative_class', 'pneumonia_score', 'is_pneumonia', 'two_way']
 
 # %% ../../nbs/stats/predictions.ipynb #59bc4695
+import io
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..core import InputError
+from ..core import InputError, plain_cell
 
 # %% ../../nbs/stats/predictions.ipynb #736b4d64
 SPLITS = ("train", "valid", "test", "external")
@@ -139,6 +140,12 @@ def simulate_predictions(
     table["label"] = table["label"].where(table["label"] == "NORMAL", "PNEUMONIA")
     return table.drop(columns=["p_BACTERIA", "p_VIRUS"]).assign(p_PNEUMONIA=1 - table["p_NORMAL"])
 
+# %% ../../nbs/stats/predictions.ipynb #13a15ed8
+def _ends_lines_plainly(content: bytes) -> bool:
+    "Do rows end in a line feed alone? Then a carriage return belongs to a name."
+    header, feed, _ = content.partition(b"\n")
+    return bool(feed) and not header.endswith(b"\r")
+
 # %% ../../nbs/stats/predictions.ipynb #e38b5c72
 def read_predictions(
     path: str | Path,  # A CSV file, usually `predictions.csv` of a run folder
@@ -150,10 +157,13 @@ def read_predictions(
     try:
         # names stay text: a patient called 007 must not become 7, and one called NA is not missing
         texts = dict.fromkeys(("path", "patient", "split", "label"), str)
-        preds = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
+        content = path.read_bytes()
+        ends = {"lineterminator": "\n"} if _ends_lines_plainly(content) else {}
+        preds = pd.read_csv(io.BytesIO(content), dtype=texts, keep_default_na=False, na_values=[""], **ends)
+        cells = {c: preds[c].map(plain_cell) for c in preds.select_dtypes(["object", "string"])}
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as e:
         raise InputError(f"{path}: not a CSV table ({e}); write the predictions again") from e
-    return check_predictions(preds, str(path))
+    return check_predictions(preds.assign(**cells), str(path))
 
 # %% ../../nbs/stats/predictions.ipynb #9193c8d1
 def negative_class(
