@@ -12,7 +12,7 @@ from side_by_side import main, settled, side_by_side
 from torch import nn
 from torchvision.models import get_model
 
-from xai_pneumonia.core import seed_everything
+from fastai.torch_core import set_seed
 from xai_pneumonia.data import balanced_subset, make_dls, split_patients
 from xai_pneumonia.model.backbones import load_backbone, make_model
 from xai_pneumonia.model.recipes import RECIPES, Recipe
@@ -25,7 +25,7 @@ BACKBONE, IMAGES, VALID, BATCH, EPOCHS = "mobilenet_v2", 64, 16, 16, 10
 
 def random_backbone(table: pd.DataFrame, file: Path) -> str:
     "Write the state dict of a backbone with random weights."
-    seed_everything(0)
+    set_seed(0, reproducible=True)
     ((x,),) = make_loader(table.path.head(16), batch_size=16)
     torch.save(settled(get_model(BACKBONE), x.as_subclass(torch.Tensor)).state_dict(), file)
     return str(file)
@@ -33,7 +33,7 @@ def random_backbone(table: pd.DataFrame, file: Path) -> str:
 
 def by_pytorch(table: pd.DataFrame, recipe: Recipe) -> list[float]:
     "Validation loss after each epoch of an ordinary loop, with the whole network in every step."
-    seed_everything(recipe.seed)
+    set_seed(recipe.seed, reproducible=True)
     dls = make_dls(table, batch_size=BATCH, resize=recipe.resize, rotate=0, zoom=1, lighting=0)
     model = make_model(load_backbone(BACKBONE, recipe.weights)[0], "linear", "logit", recipe.size, 2)
     model[0].requires_grad_(False)

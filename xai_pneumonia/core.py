@@ -4,15 +4,14 @@
 
 # %% auto #0
 __all__ = ['LABELS', 'SUBTYPES', 'TASKS', 'InputError', 'safe_cell', 'plain_cell', 'write_table', 'one_line', 'naming',
-           'whole_file', 'check_new_folder', 'whole_folder', 'alone', 'sweep', 'cache_folder', 'sha256',
-           'seed_everything', 'in_threads', 'package_text']
+           'whole_file', 'check_new_folder', 'whole_folder', 'alone', 'sweep', 'cache_folder', 'sha256', 'in_threads',
+           'package_text']
 
 # %% ../nbs/core.ipynb #78b06825
 import csv
 import errno
 import hashlib
 import os
-import random
 import re
 import shutil
 import stat
@@ -227,20 +226,6 @@ def sha256(
         while block := f.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-# %% ../nbs/core.ipynb #829ebb65
-def seed_everything(
-    seed: int,  # Any non-negative integer below 2**32
-):
-    "Seed Python, NumPy and torch, and make torch deterministic where it can be."
-    import numpy as np
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
 
 # %% ../nbs/core.ipynb #a0d4676d
 def in_threads(

@@ -120,10 +120,10 @@ def plot_transformed(
     **augment,  # `size`, `rotate`, `zoom`, `lighting`, `flip`, … as `make_dls` takes them
 ) -> Figure:  # Matplotlib figure
     "One random image of each class, as it is and as training sees it."
-    from xai_pneumonia.core import seed_everything
+    from fastai.torch_core import set_seed
     from xai_pneumonia.data import make_dls
 
-    seed_everything(seed)
+    set_seed(seed, reproducible=True)
     kinds = finest_class(manifest)
     fig, axes = _axes(1.5 * (n + 1), 1.7 * kinds.nunique(), n + 1, kinds.nunique())
     for row, kind in zip(axes, _present(kinds), strict=True):

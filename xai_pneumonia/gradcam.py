@@ -26,7 +26,7 @@ from .model.bundle import Bundle
 from .stats.calibrate import calibrate
 from .stats.predictions import is_pneumonia, pneumonia_score
 from .stats.thresholds import decisions
-from .style import DISCLAIMER
+from .style import DISCLAIMER, new_figure
 
 if TYPE_CHECKING:
     from fastai.interpret import Interpretation
@@ -177,12 +177,10 @@ def plot_explanations(
     common: bool = False,  # Scale the maps together, so that a weak one looks weak
 ) -> "Figure":
     "A grid: each image above its overlay, with one colour bar for all."
-    from matplotlib.figure import Figure
-
     n = len(explanation.images)
     n_columns = min(n, n_columns)
     n_rows = -(-n // n_columns)
-    fig = Figure(figsize=(2 * n_columns + 0.8, 4.3 * n_rows), dpi=54, layout="constrained")
+    fig = new_figure(2 * n_columns + 0.8, 4.3 * n_rows, dpi=54)
     axes = fig.subplots(2 * n_rows, n_columns, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -302,11 +300,9 @@ def plot_side_by_side(
     common: bool = False,  # Scale all maps together
 ) -> "Figure":
     "A line for each image: as it is, and under each column's map."
-    from matplotlib.figure import Figure
-
     first = next(iter(columns.values()))
     n, highest = len(first.images), max(e.raw.max() for e in columns.values())
-    fig = Figure(figsize=(1.7 * (len(columns) + 1) + 0.8, 1.9 * n), dpi=54, layout="constrained")
+    fig = new_figure(1.7 * (len(columns) + 1) + 0.8, 1.9 * n, dpi=54)
     axes = fig.subplots(n, len(columns) + 1, squeeze=False)
     for line, image, title in zip(axes, first.images, titles, strict=True):
         line[0].imshow(image, cmap="gray", vmin=0, vmax=255)

@@ -30,14 +30,14 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.metrics import AccumMetric, accuracy
 from fastai.optimizer import SGD, Adam
-from fastai.torch_core import num_distrib
+from fastai.torch_core import num_distrib, set_seed
 from fastai.vision.learner import vision_learner
 from matplotlib.figure import Figure
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 # %% ../nbs/02_train.ipynb #fdcc47a9
-from .core import TASKS, InputError, alone, cache_folder, check_new_folder, seed_everything, sweep
+from .core import TASKS, InputError, alone, cache_folder, check_new_folder, sweep
 from .core import whole_folder
 from .data import find_data, fold_patients, make_dls, shuffle_training_labels, split_patients
 from .model.backbones import FrozenClassifier, load_backbone, make_ensemble, make_model, normalisation
@@ -213,7 +213,7 @@ def fit_recipe(
     """
     _check_training_images(manifest, recipe)
     keep_memory()
-    seed_everything(recipe.seed)
+    set_seed(recipe.seed, reproducible=True)
     learn, origin = make_learner(_loaders(manifest, recipe), recipe)
     course = Checkpoint(recipe, learn.model, checkpoint, data)
     for stage, epochs, lr in _stages(recipe):
@@ -253,7 +253,7 @@ def plot_learning_rates(
 ) -> Figure:  # Training loss against learning rate
     "fastai's learning-rate finder for a recipe; nothing that was trained is kept."
     _check_training_images(manifest, recipe)
-    seed_everything(recipe.seed)
+    set_seed(recipe.seed, reproducible=True)
     learn, _ = make_learner(_loaders(manifest, recipe), recipe)
     if recipe.weights != "none":
         learn.freeze()

@@ -164,7 +164,7 @@ def shortcut_audit(
     manifest: pd.DataFrame,  # Which images, usually the test rows; with lung masks (`lung_mask`) or without
     threshold: float | None = None,  # Pneumonia when score >= this; None: the model's own
 ) -> pd.DataFrame:  # Indexed by manipulation; columns as below
-    """Does a model use what is beside the lungs? Raises `InputError` with fewer than `MIN_PATIENTS` of a class.
+    """Does a model use what lies outside the lungs? Raises `InputError` with fewer than `MIN_PATIENTS` of a class.
 
     - `auroc`, `difference` to the unchanged images: with 95 % intervals (`_low`, `_high`), patients as clusters
     - `changed` of `n`: decisions that differ from before, with Wilson's interval of the share for that many patients
