@@ -167,23 +167,42 @@ def _set_optimizer(opt, saved):
     ]
     opt.load_state_dict({"state": state, "hypers": L(saved["hypers"])})
 
+# %% ../../nbs/model/checkpoint.ipynb #e239ff61
+@patch
+def _check_shape(self: Checkpoint, saved):
+    "Raise `TypeError` or `KeyError` for what is no checkpoint."
+    kinds = {name: type(getattr(self, name)) for name in self._STATE}
+    kinds |= dict.fromkeys(("recipe", "model", "optimizer", "random", "smooth_loss"), dict) | {"data": str}
+    for name, kind in kinds.items():
+        if not isinstance(saved[name], kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+
+# %% ../../nbs/model/checkpoint.ipynb #76a709ed
+@patch
+def _check_same(self: Checkpoint, saved):
+    mine, theirs = _as_saved(self.recipe), saved["recipe"]
+    if differences := [name for name in mine if mine[name] != theirs.get(name)]:
+        raise InputError(
+            f"{self.file} is from training with another {', '.join(differences)}; continue with the same recipe, or remove it"
+        )
+    if saved["data"] != self.data:
+        raise InputError(f"{self.file} is from training on other images; continue with the same ones, or remove it")
+
 # %% ../../nbs/model/checkpoint.ipynb #cf17bfe2
 @patch
 def _load(self: Checkpoint):
     try:
         saved = torch.load(self.file, "cpu", weights_only=True)
+        self._check_shape(saved)
+        self._check_same(saved)
+        for weights in filter(None, (saved["kept"], saved["model"])):
+            self.whole.load_state_dict(weights)
+    except InputError:
+        raise
     except Exception as e:  # a file can be damaged in more ways than we can list
         raise InputError(f"{self.file} is damaged ({type(e).__name__}); remove it and train from the start") from e
-    mine, theirs = _as_saved(self.recipe), saved.pop("recipe")
-    if differences := [name for name in mine if mine[name] != theirs.get(name)]:
-        raise InputError(
-            f"{self.file} is from training with another {', '.join(differences)}; continue with the same recipe, or remove it"
-        )
-    if saved.pop("data") != self.data:
-        raise InputError(f"{self.file} is from training on other images; continue with the same ones, or remove it")
     for name in self._STATE:
-        setattr(self, name, saved.pop(name))
-    self.whole.load_state_dict(saved["model"])
+        setattr(self, name, saved[name])
     self.loaded = saved
 
 # %% ../../nbs/model/checkpoint.ipynb #df0a1ddc
