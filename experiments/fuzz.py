@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from importlib.metadata import PackageNotFoundError, version
@@ -189,6 +190,7 @@ def main(target: str, seconds: str):
         sys.exit("atheris is not installed; pip install atheris (on Linux and macOS)")
     kept = Path(f"fuzz-{target}")
     kept.mkdir()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as d:
         command = [sys.executable, __file__, target, seconds, d]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as child:
@@ -196,7 +198,12 @@ def main(target: str, seconds: str):
     executions = max(map(int, re.findall(r"^#(\d+)", output, re.M)), default=0)  # libFuzzer counts them as it goes
     if not executions:
         sys.exit("atheris did not start; see above")
-    row = {"target": target, "executions": executions, "seconds": seconds, "findings": len(list(kept.iterdir()))}
+    row = {
+        "target": target,
+        "executions": executions,
+        "seconds": round(time.monotonic() - started),
+        "findings": len(list(kept.iterdir())),
+    }
     row |= {"atheris": atheris, "python": platform.python_version()}
     pd.DataFrame([row]).to_csv(TABLE, mode="a", index=False, header=not TABLE.exists())
     print(row)
