@@ -157,7 +157,7 @@ def _table(command):
 
 # %% ../nbs/08_cli.ipynb #9482700d
 def _preset(name):
-    "What a preset says of its table. Only for this are the readers of tables imported: without it, a slip is told at once."
+    "A preset's description of its table. The readers are imported only here, so that typing errors are reported at once."
     from xai_pneumonia.core import InputError
     from xai_pneumonia.sources.readers import PRESETS
 
@@ -392,7 +392,7 @@ def fit_boxes(boxed, out, table, **network):
     xai-pneumonia evidence fit boxed.csv --out runs/mine/evidence.safetensors
 
     Normal images of BOXED are used, too. BOXED is a table with boxes, or with x, y, width, height, in pixels; a JSON of Label Studio, or in the COCO format
-    as CVAT exports it; or any data with lesion masks. Three boxed patients are the least; some dozens are better. The
+    as CVAT exports it; or any data with lesion masks. At least three boxed patients are needed; a few dozen are better. The
     map is measured on patients it was not fitted on. It explains the image, not a classifier.
     """
     from xai_pneumonia.data import find_data

@@ -232,7 +232,7 @@ def gallery(
     outcome: str,  # One of `OUTCOMES`
     n: int = 6,  # How many images at most
     positive: str | None = None,  # The class that counts as positive; None: any but NORMAL
-    evidence: Evidence | None = None,  # What there is to see in the image itself, shown beside the map
+    evidence: Evidence | None = None,  # What the image itself shows, drawn beside the map
 ) -> "Figure | None":  # None if there is no such image
     "The images of one outcome the model was surest of, each with the map for the class that was decided on."
     threshold = bundle.card["threshold"]
@@ -260,7 +260,7 @@ def plot_cases(
     titles: list,  # One for each image
     masks: list | None = None,  # (size, size) bool or None for each image: outlined
 ) -> "Figure":
-    "A line for each image: X-ray, the model's map, and the evidence in its parts."
+    "A row for each image: X-ray, the model's map, and the parts of the evidence."
     maps = evidence_maps(evidence, explanation.table)
     return plot_evidence(maps, explanation.images, titles, masks, explanation.maps, evidence.caption)
 

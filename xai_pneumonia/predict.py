@@ -158,7 +158,7 @@ def _save_maps(folder: Path, names: list[str], images: np.ndarray, raw: np.ndarr
 # %% ../nbs/05_predict.ipynb #350d8904
 @dataclass(frozen=True)
 class _Maps:
-    "Which pictures are to be made."
+    "Which pictures to make."
 
     folder: Path
     evidence: Evidence | None = None

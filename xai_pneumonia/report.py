@@ -446,7 +446,7 @@ def explanations_section(run: Run, bundle: Bundle, metrics: dict) -> Iterator:
         yield _localisation_rows(metrics["localisation"])
     evidence, beside = find_evidence(run.folder, bundle), ""
     if evidence is not None:
-        yield f"Beside each map stands the evidence: the usual place, what this image adds, and both. {evidence.caption}"
+        yield f"The evidence is beside each map: the usual place, what this image adds, and both. {evidence.caption}"
         beside = ", and evidence, which explains the image and not the classifier"
     for outcome in OUTCOMES[:3]:
         figure = gallery(bundle, test, outcome, evidence=evidence)

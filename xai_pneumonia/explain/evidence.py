@@ -336,7 +336,7 @@ class Evidence:
 
     @property
     def caption(self) -> str:
-        "The text that belongs beside every map."
+        "The text that must accompany every map."
         measured = self.card["measured"]
         worth = with_limits(*measured["auprc"], "{:.2f}".format)
         return (
@@ -394,7 +394,7 @@ class EvidenceMaps:
         self,
         size: int,  # Side of the images, in pixels
     ) -> dict:  # Name to (n, size, size), colour map, lowest and highest value
-        "What to show, and on which scale: the usual place, what an image adds, and both."
+        "What to show and on which scale: the usual place, what an image adds, and both."
         usual, added = (enlarge(torch.from_numpy(v), size) for v in (self.usual, self.added))
         place = usual.sigmoid().numpy()
         highest = place.max((1, 2), keepdims=True)
@@ -582,7 +582,7 @@ def _read_card(file, side):
 # %% ../../nbs/explain/evidence.ipynb #445ced22
 def check_resize(
     evidence: Evidence,  # A fitted map
-    bundle: Bundle,  # The classifier that it is shown beside
+    bundle: Bundle,  # The classifier that it is shown with
 ):
     "Raises `InputError` if the two make images square in different ways."
     theirs, ours = bundle.card["resize"], evidence.dense.resize
@@ -594,7 +594,7 @@ def check_resize(
 # %% ../../nbs/explain/evidence.ipynb #46dd712a
 def read_evidence(
     file: str | Path,  # A file from `write_evidence`
-    bundle: Bundle | None = None,  # The classifier that it is shown beside, or whose body it uses
+    bundle: Bundle | None = None,  # The classifier that it is shown with, or whose body it uses
 ) -> Evidence:  # Raises `InputError` for files that are missing, damaged or changed, another backbone, another resize
     "Read fitted evidence back."
     from safetensors.torch import load_file
@@ -701,9 +701,9 @@ def plot_evidence(
 
 # %% ../../nbs/explain/evidence.ipynb #a3a8a997
 def example_evidence(
-    resize: str = "squish",  # As the model's that it is shown beside
+    resize: str = "squish",  # That of the model it is shown with
 ) -> Evidence:
-    "A map for examples: of a small network drawn at random, fitted on 40 phantoms."
+    "A map for examples, from a small network with random weights, fitted on 40 phantoms."
     from xai_pneumonia.sources.phantom import phantom_folder
     from xai_pneumonia.sources.readers import read_kermany
 

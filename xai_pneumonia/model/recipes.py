@@ -310,7 +310,7 @@ _MODEL = re.compile(r"^@register_model\b.*\n(?:@.*\n)*def (\w+)", re.M)
 
 
 def _models(package: str) -> list[str]:
-    "The networks that a package's source defines; none where it came without its source."
+    "The networks that a package's source defines; none if it is installed without source."
     found = find_spec(package)
     files = sorted(Path(found.origin).parent.glob("models/*.py")) if found else []
     return [name for file in files for name in _MODEL.findall(file.read_text(encoding="utf-8"))]
@@ -318,9 +318,9 @@ def _models(package: str) -> list[str]:
 # %% ../../nbs/model/recipes.ipynb #d4956fa1
 def check_backbone(
     name: str,  # A model of torchvision, or timm/NAME, perhaps with a tag: timm/NAME.TAG
-    known: list[str] | None = None,  # All such names; None: those in the libraries' source, which has no tags
+    known: list[str] | None = None,  # All known names; None: those in the libraries' source, which has no tags
 ):
-    "Raise `InputError` for a network that there is not."
+    "Raise `InputError` for a network that does not exist."
     wanted = name if known else name.partition(".")[0]
     known = known or _models("torchvision") + [f"timm/{each}" for each in _models("timm")]
     if known and wanted not in known:

@@ -270,7 +270,7 @@ class _View:
         return self.html(_PICTURES, **images, **about, **self.parts(item))
 
     def parts(self, item: _Item) -> dict:
-        "The evidence in its parts, and what it is worth."
+        "The parts of the evidence, and how good it is."
         if item.evidence is None:
             return {}
         parts = item.evidence.parts(len(item.square))
