@@ -330,12 +330,13 @@ def main(chosen):
     long = [] if chosen else [wheel, Path("nbs/explain/trust.ipynb"), benchmarks, pages]  # or one would end alone
     others = [Path(p) for p in chosen] or [p for p in files(root) if p.suffix == ".ipynb" and p not in long]
     early, late = ([p for p in others if needs_examples(p) == wanted] for wanted in (False, True))
-    progress = Progress(len(first) + 1 + len(long) + len(others))
+    examples = [example] if long or late else []  # nobody else asks for them
+    progress = Progress(len(first) + len(examples) + len(long) + len(others))
     passed = [progress.passes(test) for test in first]
     if "forkserver" in get_all_start_methods():
         processes.set_forkserver_preload(PRELOADED)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        passed += pool.map(progress.passes, [example, *early])
+        passed += pool.map(progress.passes, [*examples, *early])
         passed += pool.map(progress.passes, long + late)
     print(progress.slowest())
     print(f"{sum(passed)} passed, {len(passed) - sum(passed)} failed")
