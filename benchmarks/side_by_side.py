@@ -114,4 +114,6 @@ def main(description: str, measure: Callable):
     "Run one benchmark on its own."
     args = arguments(description)
     with data_folder(args.data) as data:
-        printed(run(measure, data, args.rounds))
+        rows = run(measure, data, args.rounds)
+    if args.rounds:
+        printed(rows)
