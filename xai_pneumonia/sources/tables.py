@@ -342,6 +342,12 @@ def _vote(labels: pd.Series) -> str | None:
     (first, most), *others = Counter(labels.where(labels.notna(), None)).most_common(2)
     return first if not others or others[0][1] < most else None
 
+# %% ../../nbs/sources/tables.ipynb #e9377c81
+def _listed(paths, most: int = 50) -> str:
+    "The names of these files; of very many, the first, and how many more there are."
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(Path(p).name for p in paths[:most]) + more
+
 # %% ../../nbs/sources/tables.ipynb #4e61bbfb
 def merge_rows(
     table: pd.DataFrame,  # With `path` and `label`; a path may have several rows
@@ -368,8 +374,7 @@ def merge_rows(
         ("labels differ, the majority is taken", torn & votes.notna()),
         ("no majority, left out", tied),
     ):
-        names = ", ".join(Path(p).name for p in votes.index[which][:3])
-        notes += [f"{which.sum()} of them: {what} ({names}{', …' if which.sum() > 3 else ''})"] * bool(which.any())
+        notes += [f"{which.sum()} of them: {what} ({_listed(votes.index[which])})"] * bool(which.any())
     return once[~once.path.isin(votes.index[tied])].reset_index(drop=True), notes
 
 # %% ../../nbs/sources/tables.ipynb #b6ddc12d
