@@ -362,7 +362,7 @@ def _with_files(table, root, partial, file):
     if lost and not (partial and any(files)):
         raise InputError(
             f"{len(lost)} of {table.path.nunique()} images are not in {root}, or match several files; the first is {lost[0]}: name "
-            "their folder with --images (in Python, root=…), or remove their rows"
+            "the folder they lie in (that of a table: --images, in Python root=…), or remove their rows"
         )
     table["path"] = [path and os.path.normpath(path) for path in files]
     return table[table.path.notna()].reset_index(drop=True), [f"{len(lost)} missing images"] * bool(lost)
