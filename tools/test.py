@@ -148,19 +148,22 @@ def overfull_titles():
             yield path
 
 
+def statements(source):
+    "The statements of a cell, without the lines that only Jupyter understands."
+    code = "\n".join(line for line in source.splitlines() if not line.startswith(("%", "!")))
+    return ast.parse(code).body
+
+
 def definitions(source):
     "The functions and classes that a cell defines at its top level."
-    code = "\n".join(line for line in source.splitlines() if not line.startswith(("%", "!")))
-    return [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return [node for node in statements(source) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
 
 
 def mixes_imports(source):
     "Does a cell that is not exported import and do something else? nbdev would run it alone, for the page."
     if re.match(r"#\| *export", source) or "nbdev_export()" in source:
         return False
-    code = "\n".join(line for line in source.splitlines() if not line.startswith(("%", "!")))
-    imports = {isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(code).body}
-    return imports == {True, False}
+    return {isinstance(node, ast.Import | ast.ImportFrom) for node in statements(source)} == {True, False}
 
 
 def readable():

@@ -252,7 +252,8 @@ def evaluate(run, rule, out):
     \b
     xai-pneumonia evaluate runs/mine --rule sensitivity=0.95
 
-    RUN is its folder, or a CSV of predictions; neither model nor images are needed. A threshold is always chosen on validation images. For three classes the most probable one is taken.
+    RUN is its folder, or a CSV of predictions; neither model nor images are needed. A threshold is always chosen on
+    validation images. For three classes the most probable one is taken.
     """
     import json
 
@@ -275,8 +276,9 @@ def compare(runs, split, out):
     \b
     xai-pneumonia compare runs/first runs/second
 
-    RUNS are two or more run folders; each model decides at its own threshold. For each pair: the difference of AUROC with its interval (DeLong, patients as clusters), the images that only one
-    decides rightly, and p values (AUROC; McNemar) corrected by Holm.
+    RUNS are two or more run folders; each model decides at its own threshold. For each pair: the difference of
+    AUROC with its interval (DeLong, patients as clusters), the images that only one decides rightly, and p values
+    (AUROC; McNemar) corrected by Holm.
     """
     from xai_pneumonia.run import compare_runs
     from xai_pneumonia.core import whole_file, write_table
@@ -297,7 +299,8 @@ def robustness(run, data):
     \b
     xai-pneumonia robustness runs/mine my_xrays
 
-    The test images of RUN are changed in each way at five strengths. DATA is the data folder the run was made from (chosen as for `run`). Some minutes on a few hundred images.
+    The test images of RUN are changed in each way at five strengths. DATA is the data folder the run was made from
+    (chosen as for `run`). Some minutes on a few hundred images.
     """
     from xai_pneumonia.data import find_data
     from xai_pneumonia.run import robustness_run
@@ -391,9 +394,10 @@ def fit_boxes(boxed, out, table, **network):
     \b
     xai-pneumonia evidence fit boxed.csv --out runs/mine/evidence.safetensors
 
-    Normal images of BOXED are used, too. BOXED is a table with boxes, or with x, y, width, height, in pixels; a JSON of Label Studio, or in the COCO format
-    as CVAT exports it; or any data with lesion masks. At least three boxed patients are needed; a few dozen are better. The
-    map is measured on patients it was not fitted on. It explains the image, not a classifier.
+    Normal images of BOXED are used, too. BOXED is a table with boxes, or with x, y, width, height, in pixels; a
+    JSON of Label Studio, or in the COCO format as CVAT exports it; or any data with lesion masks. At least three
+    boxed patients are needed; a few dozen are better. The map is measured on patients it was not fitted on. It
+    explains the image, not a classifier.
     """
     from xai_pneumonia.data import find_data
     from xai_pneumonia.run import evidence_run
@@ -412,7 +416,8 @@ def external(run, data, name, table):
     \b
     xai-pneumonia external runs/mine other_hospital.csv --name "other hospital"
 
-    Calibration and threshold of RUN stay as they are. DATA is what `run` takes; all of it is used, whatever its folders are called.
+    Calibration and threshold of RUN stay as they are. DATA is what `run` takes; all of it is used, whatever its
+    folders are called.
     """
     from xai_pneumonia.data import find_data
     from xai_pneumonia.run import external_run
@@ -446,10 +451,11 @@ def predict(bundle, paths, out, maps, evidence, shard, backend, images, path_col
     \b
     xai-pneumonia predict runs/mine new_xrays --out predictions.csv --maps maps
 
-    PATHS are files, folders, patterns, or a table with a column path. BUNDLE is a run folder, or one with model.safetensors and model.json. Every file has a row; one that is not scored
-    has the reason. The same command continues a run that was stopped. --evidence names a file of `evidence fit`: a second
-    picture shows where opacities usually are, what the image adds, and both, and says how good such maps are. Evidence
-    explains the image, not the classifier.
+    PATHS are files, folders, patterns, or a table with a column path. BUNDLE is a run folder, or one with
+    model.safetensors and model.json. Every file has a row; one that is not scored has the reason. The same command
+    continues a run that was stopped. --evidence names a file of `evidence fit`: a second picture shows where
+    opacities usually are, what the image adds, and both, and says how good such maps are. Evidence explains the
+    image, not the classifier.
     """
     from xai_pneumonia.explain.evidence import find_evidence, read_evidence
     from xai_pneumonia.model.bundle import load_bundle
@@ -457,8 +463,7 @@ def predict(bundle, paths, out, maps, evidence, shard, backend, images, path_col
     from xai_pneumonia.predict import predict_files
 
     table, model = _how_to_read(preset, images, {"path": path_column}), load_bundle(bundle)
-    found = find_evidence(bundle, model) if maps and not evidence else None
-    found = read_evidence(evidence, model) if evidence else found
+    found = read_evidence(evidence, model) if evidence else find_evidence(bundle, model) if maps else None
     done = predict_files(model, paths, out, maps, shard, backend, workers, table, found)
     click.echo(
         f"{done['out']}: {done['files']} files, {done['scored']} scored, {done['refused']} refused\n{DISCLAIMER}"
@@ -474,7 +479,8 @@ def export(bundle, out):
     \b
     xai-pneumonia export runs/mine model.onnx
 
-    BUNDLE is a run folder. The file takes grey squares of 8 bits and gives calibrated probabilities; it is checked against the model itself.
+    BUNDLE is a run folder. The file takes grey squares of 8 bits and gives calibrated probabilities; it is checked
+    against the model itself.
     """
     from xai_pneumonia.model.bundle import load_bundle
     from xai_pneumonia.style import DISCLAIMER
@@ -499,8 +505,8 @@ def app(bundle, host, port, password):
     \b
     xai-pneumonia app runs/mine
 
-    Ctrl-C ends it. BUNDLE is a run folder, or one with model.safetensors and model.json. Nothing that is dropped is kept. Needs the
-    extra: pip install "xai-pneumonia[app]".
+    Ctrl-C ends it. BUNDLE is a run folder, or one with model.safetensors and model.json. Nothing that is dropped is
+    kept. Needs the extra: pip install "xai-pneumonia[app]".
     """
     from xai_pneumonia.pages.app import serve
 
@@ -519,7 +525,8 @@ def audit(data, out, sums, write_sums, table):
     \b
     xai-pneumonia audit my_xrays --out audit
 
-    The exit code is 1 if something would. DATA as for `run`. Checksums are in the format of sha256sum; with them, changed files are found even if they still open.
+    The exit code is 1 if something would. DATA as for `run`. Checksums are in the format of sha256sum; with them,
+    changed files are found even if they still open.
     """
     from xai_pneumonia.sources import audit as a
     from xai_pneumonia.data import find_data

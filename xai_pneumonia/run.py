@@ -16,15 +16,8 @@ import pandas as pd
 from .core import TASKS, InputError, check_new_folder, whole_file, write_table
 from .data import balanced_subset, complete_split, find_data, shuffle_training_labels
 from .evaluate import evaluate, metrics_table
-from xai_pneumonia.explain.evidence import (
-    Evidence,
-    bundle_body,
-    check_name,
-    find_evidence,
-    fit_evidence,
-    named_body,
-    write_evidence,
-)
+from .explain.evidence import Evidence, bundle_body, check_name, find_evidence, fit_evidence
+from .explain.evidence import named_body, write_evidence
 from .explain.shortcuts import shortcut_audit
 from .explain.trust import trust, trust_table
 from .model.backbones import load_backbone

@@ -20,17 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xai_pneumonia.core import (
-    LABELS,
-    SUBTYPES,
-    InputError,
-    cache_folder,
-    safe_cell,
-    sha256,
-    whole_file,
-    whole_folder,
-    write_table,
-)
+from ..core import LABELS, SUBTYPES, InputError, cache_folder, safe_cell
+from ..core import sha256, whole_file, whole_folder, write_table
 from .download import unpack
 from .files import among_masks, endings, list_files, may_be_image, plain
 from .tables import TABLE_SUFFIXES, _gather_boxes, add_headers, is_table, kind_of, lateral_views
